@@ -1,0 +1,1 @@
+"""Tests mirror the house; see tests/README.md for the vectors and where they come from."""
