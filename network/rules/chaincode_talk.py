@@ -14,7 +14,6 @@ from fabric_protos.peer import chaincode_pb2, chaincode_shim_pb2
 from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
 from google.protobuf.message import DecodeError
 
-
 REQUESTS = frozenset(
     {
         ChaincodeMessage.GET_STATE,
