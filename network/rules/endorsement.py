@@ -1,0 +1,286 @@
+"""What an endorser checks before it runs anything, and what it says afterwards.
+
+Order and texts are those of Fabric's `core/endorser` and of the default auth filters
+(`core/handlers/auth/filter`): clients and tests compare them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from fabric_protos.common import common_pb2, policies_pb2
+from fabric_protos.peer import chaincode_event_pb2, peer_pb2, proposal_response_pb2
+from google.protobuf.message import DecodeError
+
+from network.rules.envelope import OpenedProposal, compute_tx_id
+from network.rules.identity import (
+    Identity,
+    IdentityError,
+    read_identity,
+    verify_signature,
+)
+
+ERROR_THRESHOLD = 400
+"""From this status on a response is not endorsed (shim.ERRORTHRESHOLD)."""
+ERROR = 500
+"""From this status on a response still carries its payload (shim.ERROR)."""
+SYSTEM_CHAINCODES = frozenset({"_lifecycle", "cscc", "lscc", "qscc"})
+SYSTEM_CHAINCODE_VERSION = "syscc"
+WITHOUT_SIMULATION = frozenset({"cscc", "qscc"})
+"""Called on a channel, these two read the ledger itself and leave no read-write set."""
+VALIDATION_PARAMETER = "VALIDATION_PARAMETER"
+
+
+class ProposalRefused(ValueError):
+    """The proposal itself is bad; the caller gets a gRPC error with this text.
+
+    `filtered` tells a refusal before the endorser proper (expiry, clock): a gateway takes it for
+    an unavailable peer, as Fabric's does.
+    """
+
+    def __init__(self, text: str, *, filtered: bool = False) -> None:
+        super().__init__(text)
+        self.filtered = filtered
+
+
+class Identities(Protocol):
+    """Who is known: a channel's MSPs or the local one (`network.rules.msp`)."""
+
+    def identity(self, serialized: bytes) -> Identity:
+        """The identity, whose certificate chains to its MSP; raises IdentityError."""
+
+    def validate(self, identity: Identity) -> None:
+        """Raises IdentityError if the MSP does not accept it."""
+
+
+def validate_expiry(opened: OpenedProposal, now: datetime) -> None:
+    """The creator's certificate is still valid; one that cannot be read is left to later checks.
+
+    Raises:
+        ProposalRefused: it has expired.
+    """
+    try:
+        expired = now > read_identity(opened.signature_header.creator).not_after
+    except IdentityError:
+        return
+    if expired:
+        raise ProposalRefused("proposal client identity expired", filtered=True)
+
+
+def validate_time_window(opened: OpenedProposal, now: datetime, window: timedelta) -> None:
+    """The proposal was made at most `window` from now; a missing timestamp reads as 1970.
+
+    Raises:
+        ProposalRefused: it was not.
+    """
+    try:
+        made = opened.channel_header.timestamp.ToDatetime(tzinfo=now.tzinfo)
+    except (ValueError, OverflowError):
+        made = datetime.fromtimestamp(0, tz=now.tzinfo)
+    if abs(now - made) > window:
+        raise ProposalRefused(
+            f"request unauthorized due to incorrect timestamp {_rfc3339(made)}, "
+            f"peer time {_rfc3339(now)}, peer.authentication.timewindow {format_duration(window)}",
+            filtered=True,
+        )
+
+
+def validate_proposal(
+    opened: OpenedProposal, raw: bytes, signature: bytes, identities: Identities
+) -> Identity:
+    """The proposal is well formed and signed by a valid identity, which is returned.
+
+    Raises:
+        ProposalRefused: with the text of `UnpackedProposal.Validate`.
+    """
+    try:
+        _validate_header(opened, signature)
+        return _validate_creator(opened, raw, signature, identities)
+    except ProposalRefused as refusal:
+        raise ProposalRefused(f"error validating proposal: {refusal}") from None
+
+
+def _validate_header(opened: OpenedProposal, signature: bytes) -> None:
+    header, creator = opened.channel_header, opened.signature_header
+    if header.type not in (common_pb2.ENDORSER_TRANSACTION, common_pb2.CONFIG):
+        raise ProposalRefused(f"invalid header type {_header_type(header.type)}")
+    if header.epoch != 0:
+        raise ProposalRefused("epoch is non-zero")
+    if not creator.nonce:
+        raise ProposalRefused("nonce is empty")
+    if not creator.creator:
+        raise ProposalRefused("creator is empty")
+    expected = compute_tx_id(creator.nonce, creator.creator)
+    if header.tx_id != expected:
+        raise ProposalRefused(
+            f"incorrectly computed txid '{header.tx_id}' -- expected '{expected}'"
+        )
+    if not signature:
+        raise ProposalRefused("empty signature bytes")
+
+
+def _validate_creator(
+    opened: OpenedProposal, raw: bytes, signature: bytes, identities: Identities
+) -> Identity:
+    denied = f"access denied: channel [{opened.channel_header.channel_id}] creator org"
+    try:
+        identity = identities.identity(opened.signature_header.creator)
+    except IdentityError:
+        raise ProposalRefused(f"{denied} unknown, creator is malformed") from None
+    try:
+        identities.validate(identity)
+        verify_signature(identity, raw, signature)
+    except IdentityError:
+        # Which of the two failed is for the log, not for the caller.
+        raise ProposalRefused(f"{denied} [{identity.msp_id}]") from None
+    return identity
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What running a proposal left behind, as far as endorsing it needs to know."""
+
+    results: bytes
+    """TxReadWriteSet bytes; empty without a simulator."""
+    interest: peer_pb2.ChaincodeInterest | None = None
+
+
+def build_error(message: str) -> proposal_response_pb2.ProposalResponse:
+    """The peer's own 500: no payload, so that a gateway knows it from the chaincode's."""
+    response = proposal_response_pb2.Response(status=ERROR, message=message)
+    return proposal_response_pb2.ProposalResponse(response=response)
+
+
+def build_reply(
+    *,
+    channel_id: str,
+    response: proposal_response_pb2.Response,
+    payload: bytes,
+    interest: peer_pb2.ChaincodeInterest | None,
+    endorsement: proposal_response_pb2.Endorsement | None,
+) -> proposal_response_pb2.ProposalResponse:
+    """The reply to a proposal that ran (endorser.go, ProcessProposalSuccessfullyOrError).
+
+    A status of 500 and more carries payload and interest but no endorsement, 400 to 499 and
+    calls outside a channel only the response.
+    """
+    if response.status >= ERROR:
+        return proposal_response_pb2.ProposalResponse(
+            response=response, payload=payload, interest=interest
+        )
+    if endorsement is None or not channel_id:
+        return proposal_response_pb2.ProposalResponse(response=response)
+    return proposal_response_pb2.ProposalResponse(
+        version=1,
+        response=response,
+        payload=payload,
+        interest=interest,
+        endorsement=endorsement,
+    )
+
+
+def needs_endorsement(channel_id: str, response: proposal_response_pb2.Response) -> bool:
+    """Whether a reply to this response is signed."""
+    return bool(channel_id) and response.status < ERROR_THRESHOLD
+
+
+def build_event(event: chaincode_event_pb2.ChaincodeEvent | None, status: int) -> bytes:
+    """ChaincodeEvent bytes for the action; none is kept when the chaincode failed."""
+    if event is None or status >= ERROR_THRESHOLD:
+        return b""
+    return bytes(event.SerializeToString())
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What a simulation touched, for the gateway to know whose endorsements are needed."""
+
+    namespaces: Iterable[str]
+    """Every namespace of the public read-write set."""
+    written: Mapping[str, Mapping[str, Mapping[str, Mapping[str, bytes]]]] = field(
+        default_factory=dict
+    )
+    """namespace → collection ("" is public) → written key → the key's committed metadata."""
+    private_reads: Iterable[tuple[str, str]] = ()
+    """(namespace, collection) whose values were read."""
+
+
+def build_interest(touched: Touched) -> peer_pb2.ChaincodeInterest:
+    """One call per namespace and one per collection touched (endorser.go, buildChaincodeInterest).
+
+    Key-level policies of written keys stand at the namespace's public call; when every public
+    write has its own, the chaincode's policy is disregarded. System chaincodes are left out.
+    """
+    required: dict[str, dict[str, bool]] = {}
+    policies: dict[str, list[Any]] = {}
+    for namespace, collections in touched.written.items():
+        needs = required.setdefault(namespace, {"": False})
+        for collection, keys in collections.items():
+            for metadata in keys.values():
+                policy = _open_key_policy(metadata)
+                if policy is None:
+                    needs[collection] = True
+                else:
+                    policies.setdefault(namespace, []).append(policy)
+    for namespace in touched.namespaces:
+        if namespace not in SYSTEM_CHAINCODES:
+            required.setdefault(namespace, {"": True})
+    reads = set(touched.private_reads)
+    for namespace, collection in reads:
+        required.setdefault(namespace, {})[collection] = True
+    calls = []
+    for namespace in sorted(required.keys() - SYSTEM_CHAINCODES):
+        for collection in sorted(required[namespace]):
+            if collection:
+                calls.append(
+                    peer_pb2.ChaincodeCall(
+                        name=namespace,
+                        collection_names=[collection],
+                        no_private_reads=(namespace, collection) not in reads,
+                    )
+                )
+            elif required[namespace][""] or policies.get(namespace):
+                calls.append(
+                    peer_pb2.ChaincodeCall(
+                        name=namespace,
+                        key_policies=policies.get(namespace, []),
+                        disregard_namespace_policy=not required[namespace][""],
+                    )
+                )
+    return peer_pb2.ChaincodeInterest(chaincodes=calls)
+
+
+def _open_key_policy(
+    metadata: Mapping[str, bytes],
+) -> policies_pb2.SignaturePolicyEnvelope | None:
+    raw = metadata.get(VALIDATION_PARAMETER)
+    if raw is None:
+        return None
+    try:
+        return policies_pb2.SignaturePolicyEnvelope.FromString(raw)
+    except DecodeError:
+        return policies_pb2.SignaturePolicyEnvelope()  # satisfied by nobody
+
+
+def format_duration(duration: timedelta) -> str:
+    """A duration as Go prints it: "15m0s"."""
+    total = int(duration.total_seconds())
+    hours, rest = divmod(total, 3600)
+    minutes, seconds = divmod(rest, 60)
+    if hours:
+        return f"{hours}h{minutes}m{seconds}s"
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _header_type(number: int) -> str:
+    try:
+        return str(common_pb2.HeaderType.Name(number))
+    except ValueError:
+        return str(number)
