@@ -6,8 +6,7 @@ Order and texts are those of Fabric's `core/endorser` and of the default auth fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -22,6 +21,7 @@ from network.rules.identity import (
     read_identity,
     verify_signature,
 )
+from network.rules.recorder import SimulationResults
 
 ERROR_THRESHOLD = 400
 """From this status on a response is not endorsed (shim.ERRORTHRESHOLD)."""
@@ -31,7 +31,6 @@ SYSTEM_CHAINCODES = frozenset({"_lifecycle", "cscc", "lscc", "qscc"})
 SYSTEM_CHAINCODE_VERSION = "syscc"
 WITHOUT_SIMULATION = frozenset({"cscc", "qscc"})
 """Called on a channel, these two read the ledger itself and leave no read-write set."""
-VALIDATION_PARAMETER = "VALIDATION_PARAMETER"
 
 
 class ProposalRefused(ValueError):
@@ -139,15 +138,6 @@ def _validate_creator(
     return identity
 
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """What running a proposal left behind, as far as endorsing it needs to know."""
-
-    results: bytes
-    """TxReadWriteSet bytes; empty without a simulator."""
-    interest: peer_pb2.ChaincodeInterest | None = None
-
-
 def build_error(message: str) -> proposal_response_pb2.ProposalResponse:
     """The peer's own 500: no payload, so that a gateway knows it from the chaincode's."""
     response = proposal_response_pb2.Response(status=ERROR, message=message)
@@ -194,71 +184,49 @@ def build_event(event: chaincode_event_pb2.ChaincodeEvent | None, status: int) -
     return bytes(event.SerializeToString())
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """What a simulation touched, for the gateway to know whose endorsements are needed."""
+def build_interest(
+    namespaces: Iterable[str], results: SimulationResults
+) -> peer_pb2.ChaincodeInterest:
+    """Whose endorsements a simulation calls for, for the gateway (fn buildChaincodeInterest).
 
-    namespaces: Iterable[str]
-    """Every namespace of the public read-write set."""
-    written: Mapping[str, Mapping[str, Mapping[str, Mapping[str, bytes]]]] = field(
-        default_factory=dict
-    )
-    """namespace → collection ("" is public) → written key → the key's committed metadata."""
-    private_reads: Iterable[tuple[str, str]] = ()
-    """(namespace, collection) whose values were read."""
-
-
-def build_interest(touched: Touched) -> peer_pb2.ChaincodeInterest:
-    """One call per namespace and one per collection touched (endorser.go, buildChaincodeInterest).
-
-    Key-level policies of written keys stand at the namespace's public call; when every public
-    write has its own, the chaincode's policy is disregarded. System chaincodes are left out.
+    One call per namespace of the public read-write set and one per collection touched. Key-level
+    policies of written keys stand at the namespace's public call; when every public write has its
+    own, the chaincode's policy is disregarded. System chaincodes are left out.
     """
     required: dict[str, dict[str, bool]] = {}
     policies: dict[str, list[Any]] = {}
-    for namespace, collections in touched.written.items():
+    for (namespace, collection), raws in sorted(results.write_policies.items()):
         needs = required.setdefault(namespace, {"": False})
-        for collection, keys in collections.items():
-            for metadata in keys.values():
-                policy = _open_key_policy(metadata)
-                if policy is None:
-                    needs[collection] = True
-                else:
-                    policies.setdefault(namespace, []).append(policy)
-    for namespace in touched.namespaces:
-        if namespace not in SYSTEM_CHAINCODES:
-            required.setdefault(namespace, {"": True})
-    reads = set(touched.private_reads)
-    for namespace, collection in reads:
+        policies.setdefault(namespace, []).extend(_open_key_policy(raw) for raw in raws if raw)
+        if b"" in raws:
+            needs[collection] = True
+    for namespace in namespaces:
+        required.setdefault(namespace, {"": True})
+    for namespace, collection in results.private_reads:
         required.setdefault(namespace, {})[collection] = True
     calls = []
     for namespace in sorted(required.keys() - SYSTEM_CHAINCODES):
-        for collection in sorted(required[namespace]):
-            if collection:
-                calls.append(
-                    peer_pb2.ChaincodeCall(
-                        name=namespace,
-                        collection_names=[collection],
-                        no_private_reads=(namespace, collection) not in reads,
-                    )
+        needs, key_policies = required[namespace], policies.get(namespace, [])
+        if needs.get("") or key_policies:
+            calls.append(
+                peer_pb2.ChaincodeCall(
+                    name=namespace,
+                    key_policies=key_policies,
+                    disregard_namespace_policy=not needs.get(""),
                 )
-            elif required[namespace][""] or policies.get(namespace):
-                calls.append(
-                    peer_pb2.ChaincodeCall(
-                        name=namespace,
-                        key_policies=policies.get(namespace, []),
-                        disregard_namespace_policy=not required[namespace][""],
-                    )
-                )
+            )
+        calls.extend(
+            peer_pb2.ChaincodeCall(
+                name=namespace,
+                collection_names=[collection],
+                no_private_reads=(namespace, collection) not in results.private_reads,
+            )
+            for collection in sorted(needs.keys() - {""})
+        )
     return peer_pb2.ChaincodeInterest(chaincodes=calls)
 
 
-def _open_key_policy(
-    metadata: Mapping[str, bytes],
-) -> policies_pb2.SignaturePolicyEnvelope | None:
-    raw = metadata.get(VALIDATION_PARAMETER)
-    if raw is None:
-        return None
+def _open_key_policy(raw: bytes) -> policies_pb2.SignaturePolicyEnvelope:
     try:
         return policies_pb2.SignaturePolicyEnvelope.FromString(raw)
     except DecodeError:
