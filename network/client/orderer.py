@@ -1,0 +1,93 @@
+"""An orderer as a client calls it: `orderer.AtomicBroadcast`."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import grpc.aio
+from fabric_protos.common import common_pb2
+from fabric_protos.orderer import ab_pb2_grpc
+
+from network.client.calls import translate
+from network.client.endpoint import Endpoint, open_channel
+from network.client.errors import NodeError, SubmitError
+from network.client.seek import Seek, once, open_deliver, seek_envelope
+from network.client.session import Signing
+
+
+@dataclass(slots=True)
+class OrdererClient:
+    """One orderer, called on behalf of one identity. An async context manager.
+
+    Attributes:
+        endpoint: where the orderer listens.
+        signer: who calls.
+        timeout: seconds a broadcast may take.
+    """
+
+    endpoint: Endpoint
+    signer: Signing
+    timeout: float = 30.0
+    _channel: Any = None
+
+    async def broadcast(self, envelope: Any) -> None:
+        """The orderer has accepted the signed envelope (`common.Envelope`).
+
+        Raises:
+            SubmitError: it refused, with its status and reason.
+            NodeError: it could not be reached.
+        """
+        stub = ab_pb2_grpc.AtomicBroadcastStub(self._open())
+        call = stub.Broadcast(once(envelope), timeout=self.timeout)
+        try:
+            async for response in call:
+                if response.status != common_pb2.SUCCESS:
+                    name = common_pb2.Status.Name(response.status)
+                    message = f"the orderer answered {name}: {response.info}"
+                    raise SubmitError("ABORTED", message, address=self.endpoint.address)
+                return
+        except grpc.aio.AioRpcError as failure:
+            raise translate(failure, NodeError, self.endpoint.address) from failure
+        finally:
+            call.cancel()
+        raise NodeError(
+            "UNAVAILABLE", "the orderer closed without an answer", address=self.endpoint.address
+        )
+
+    async def blocks(self, channel_id: str, seek: Seek) -> AsyncIterator[Any]:
+        """The blocks asked for (`common.Block`).
+
+        Raises:
+            EventsError: the stream broke or the orderer refused.
+        """
+        envelope = seek_envelope(
+            channel_id, seek, self.signer, tls_cert_hash=self.endpoint.tls_cert_hash
+        )
+        call = ab_pb2_grpc.AtomicBroadcastStub(self._open()).Deliver(once(envelope))
+        async with aclosing(open_deliver(call, self.endpoint.address)) as found:
+            async for block in found:
+                yield block
+
+    async def close(self) -> None:
+        """The connection is closed."""
+        if self._channel is not None:
+            channel, self._channel = self._channel, None
+            await channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _open(self) -> Any:
+        if self._channel is None:
+            self._channel = open_channel(self.endpoint)
+        return self._channel
