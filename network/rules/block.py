@@ -25,6 +25,7 @@ from network.rules.envelope import (
     open_envelope,
     parse_message,
 )
+from network.rules.policy import PolicyUnsatisfied
 
 METADATA_SLOTS = 5
 NO_CONSENTERS: Mapping[int, bytes] = MappingProxyType({})
@@ -49,7 +50,7 @@ class SignaturePolicy(Protocol):
     """A policy that judges signatures (network.rules.policy.Policy is one)."""
 
     def evaluate(self, signed: Sequence[SignedData]) -> None:
-        """Return if the signatures satisfy the policy, else raise."""
+        """Return if the signatures satisfy the policy; raises PolicyUnsatisfied."""
 
 
 # --- hashes --------------------------------------------------------------------------------
@@ -302,7 +303,7 @@ def _validate_signatures(
         policy.evaluate(block_signed_data(block, consenters))
     except MalformedMessage as error:
         raise InvalidBlock(f"block {number}: {error}") from None
-    except ValueError as error:  # PolicyUnsatisfied
+    except PolicyUnsatisfied as error:
         raise InvalidBlock(
             f"block {number} does not satisfy /Channel/Orderer/BlockValidation: {error}"
         ) from error
