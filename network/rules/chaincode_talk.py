@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from fabric_protos.peer import chaincode_pb2, chaincode_shim_pb2
+from fabric_protos.peer import chaincode_pb2
 from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
 from google.protobuf.message import DecodeError
 
@@ -70,7 +70,7 @@ class Features:
 
     def build(self) -> bytes:
         """The READY message's payload."""
-        params = chaincode_shim_pb2.ChaincodeAdditionalParams(
+        params = chaincode_pb2.ChaincodeAdditionalParams(
             use_write_batch=self.use_write_batch,
             max_size_write_batch=self.max_size_write_batch,
             use_get_multiple_keys=self.use_get_multiple_keys,
