@@ -71,7 +71,7 @@ class RangeSummary:
 
 
 def build_read(key: str, version: Version | None) -> Any:
-    """Return a KVRead; its version is absent for a missing key and present, if empty, for (0, 0)."""
+    """Return a KVRead; its version is absent for a missing key, empty for (0, 0)."""
     read = kv_rwset_pb2.KVRead(key=key)
     if version is not None:
         read.version.SetInParent()

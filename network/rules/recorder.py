@@ -1,8 +1,8 @@
 """The Recorder: what a chaincode reads and writes during one simulation, as a read-write set.
 
 Reads show committed state only (no read-your-writes) and are recorded once a key; the bytes of
-`results()` are those a Fabric peer would endorse. Error texts are the peer's, misspellings included,
-because chaincodes and clients see them. Source: core/ledger/kvledger/txmgmt/txmgr
+`results()` are those a Fabric peer would endorse. Error texts are the peer's, misspellings
+included, because chaincodes and clients see them. Source: core/ledger/kvledger/txmgmt/txmgr
 (query_executor.go, tx_simulator.go, collection_val.go), rwsetutil/rwset_builder.go.
 """
 
@@ -34,9 +34,9 @@ class SimulationResults:
     """What a simulation did.
 
     `public` and `private` are the marshalled TxReadWriteSet and TxPvtReadWriteSet (b"" if none).
-    `private_reads` names the (namespace, collection) whose values were read. `write_policies` holds,
-    per (namespace, collection or ""), the key-level policies (SignaturePolicyEnvelope bytes) of the
-    keys written, b"" standing for a key that has none; endorsers tell clients of them.
+    `private_reads` names the (namespace, collection) whose values were read. `write_policies`
+    holds, per (namespace, collection or ""), the key-level policies (SignaturePolicyEnvelope
+    bytes) of the keys written, b"" standing for a key without one; endorsers tell clients.
     """
 
     public: bytes
@@ -132,7 +132,7 @@ class Recorder:
         self._note_policy(namespace, "", key, self.snapshot.get_state(namespace, key))
 
     def range(self, namespace: str, start: str, end: str) -> "StateIterator":
-        """Return an iterator over [start, end) that records what it returns (phantom protection)."""
+        """Return an iterator over [start, end) that records what it returns."""
         rows = self.snapshot.range(namespace, start, end)
         iterator = StateIterator(self, namespace, rows, start=start, end=end)
         self._iterators.append(iterator)

@@ -46,7 +46,7 @@ class NamespaceRwset:
 
     @property
     def writes_anything(self) -> bool:
-        """Whether the namespace changes; core/common/validation …/plugindispatcher fn txWritesToNamespace."""
+        """Whether the namespace changes (plugindispatcher fn txWritesToNamespace)."""
         return bool(
             self.kv.writes
             or self.kv.metadata_writes
@@ -120,7 +120,7 @@ def version_of(read: Any) -> Version | None:
 
 
 def is_delete(write: Any) -> bool:
-    """Whether a KVWrite deletes: an empty value is a deletion too (rwsetutil fn IsKVWriteDelete)."""
+    """Whether a KVWrite deletes; an empty value does too (rwsetutil fn IsKVWriteDelete)."""
     return bool(write.is_delete or not write.value)
 
 
