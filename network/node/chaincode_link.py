@@ -52,6 +52,7 @@ _OPTIONS = [
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.enable_http_proxy", 0),
     # Each link is a connection of its own, and a lost one is dialled anew at once.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),

@@ -7,7 +7,6 @@ ccaas_builder in Fabric.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import json
@@ -18,13 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from network.rules.duration import parse_duration
+
 MAX_UNPACKED = 200 * 1024 * 1024
 """Bytes; a package that unpacks to more is refused."""
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _TEMPLATE = re.compile(r"\{\{\s*\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
-_DURATION = re.compile(r"([0-9.]+)(ns|us|µs|ms|s|m|h)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 DIAL_TIMEOUT = 3.0
 
 
@@ -133,13 +132,6 @@ def get_indexes(package: ChaincodePackage) -> dict[str, bytes]:
     }
 
 
-def build_package(label: str, connection: Mapping[str, Any]) -> bytes:
-    """A chaincode-as-a-service package; the same input gives the same bytes and so the same id."""
-    code = _build_tar({"connection.json": _build_json(connection)})
-    metadata = _build_json({"type": "ccaas", "path": "", "label": label})
-    return _build_tar({"metadata.json": metadata, "code.tar.gz": code})
-
-
 def _open_tar(raw: bytes) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     left = MAX_UNPACKED
@@ -160,19 +152,6 @@ def _open_tar(raw: bytes) -> dict[str, bytes]:
     return files
 
 
-def _build_tar(files: Mapping[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with (
-        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
-        tarfile.open(fileobj=zipped, mode="w", format=tarfile.USTAR_FORMAT) as archive,
-    ):
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), 0o100644
-            archive.addfile(member, io.BytesIO(content))
-    return packed.getvalue()
-
-
 def _open_json(raw: bytes, name: str) -> dict[str, Any]:
     try:
         values = json.loads(raw)
@@ -181,10 +160,6 @@ def _open_json(raw: bytes, name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BadPackage(f"could not unmarshal {name} as json: not an object")
     return values
-
-
-def _build_json(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, separators=(",", ":"), sort_keys=True).encode()
 
 
 def _fill(text: str, variables: Mapping[str, str]) -> str:
@@ -204,11 +179,10 @@ def _fill(text: str, variables: Mapping[str, str]) -> str:
 def _read_duration(text: str) -> float:
     if not text:
         return DIAL_TIMEOUT
-    parts = list(_DURATION.finditer(text))
     try:
-        seconds = sum(float(part[1]) * _SECONDS[part[2]] for part in parts)
+        seconds = parse_duration(text) / 1e9
     except ValueError:
         seconds = 0.0
-    if seconds <= 0 or "".join(part[0] for part in parts) != text:
+    if seconds <= 0:
         raise BadPackage(f"dial_timeout '{text}' is not a duration such as 10s")
     return seconds

@@ -14,6 +14,7 @@ from fabric_protos.common import common_pb2, policies_pb2
 from fabric_protos.peer import chaincode_event_pb2, peer_pb2, proposal_response_pb2
 from google.protobuf.message import DecodeError
 
+from network.rules.duration import format_duration
 from network.rules.envelope import OpenedProposal, compute_tx_id
 from network.rules.identity import (
     Identity,
@@ -80,9 +81,10 @@ def validate_time_window(opened: OpenedProposal, now: datetime, window: timedelt
     except (ValueError, OverflowError):
         made = datetime.fromtimestamp(0, tz=now.tzinfo)
     if abs(now - made) > window:
+        shown = format_duration(round(window.total_seconds() * 1e9))
         raise ProposalRefused(
             f"request unauthorized due to incorrect timestamp {_rfc3339(made)}, "
-            f"peer time {_rfc3339(now)}, peer.authentication.timewindow {format_duration(window)}",
+            f"peer time {_rfc3339(now)}, peer.authentication.timewindow {shown}",
             filtered=True,
         )
 
@@ -231,16 +233,6 @@ def _open_key_policy(raw: bytes) -> policies_pb2.SignaturePolicyEnvelope:
         return policies_pb2.SignaturePolicyEnvelope.FromString(raw)
     except DecodeError:
         return policies_pb2.SignaturePolicyEnvelope()  # satisfied by nobody
-
-
-def format_duration(duration: timedelta) -> str:
-    """A duration as Go prints it: "15m0s"."""
-    total = int(duration.total_seconds())
-    hours, rest = divmod(total, 3600)
-    minutes, seconds = divmod(rest, 60)
-    if hours:
-        return f"{hours}h{minutes}m{seconds}s"
-    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
 
 
 def _rfc3339(moment: datetime) -> str:
