@@ -14,19 +14,12 @@ from fabric_protos.peer import chaincode_pb2, chaincode_shim_pb2
 from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
 from google.protobuf.message import DecodeError
 
+from network.rules.collections import Permission
 from network.rules.recorder import Page, Recorder, SimulationError, StateIterator
 
 
 class RequestRefused(Exception):
     """The request gets an ERROR with this text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Permission:
-    """What the transaction's creator may do with a collection."""
-
-    read: bool
-    write: bool
 
 
 @dataclass(slots=True)
