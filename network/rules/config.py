@@ -199,8 +199,8 @@ class ChannelConfig:
         addresses = self._values["OrdererAddresses"].addresses
         if self.capabilities.bft and addresses:
             raise InvalidConfig(
-                "global orderer endpoints exist, but can not be used with V3_0 capability: "
-                f"[{' '.join(addresses)}]"
+                "global OrdererAddresses are not allowed with V3_0 capability, "
+                "use org specific addresses only"
             )
         if not self.capabilities.org_orderer_endpoints and not addresses:
             raise InvalidConfig("Must set some OrdererAddresses")
@@ -251,11 +251,6 @@ class ChannelConfig:
             _validate_no_subgroups(org, "ApplicationOrg config does not allow sub-groups")
             found = _open_values(org, _APPLICATION_ORG_VALUES)
             anchors = tuple((peer.host, peer.port) for peer in found["AnchorPeers"].anchor_peers)
-            for host, port in anchors:
-                if not host:
-                    raise InvalidConfig("anchor peer hostname cannot be empty string")
-                if port <= 0:
-                    raise InvalidConfig("anchor peer port cannot be zero")
             orgs[name] = ApplicationOrg(name, msps.define(name, found["MSP"]), anchors)
         self.application_orgs = MappingProxyType(orgs)
 

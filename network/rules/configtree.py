@@ -7,6 +7,7 @@ Source: Fabric `common/configtx/configmap.go`, `validator.go`, `compare.go`. Ele
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fabric_protos.common import configtx_pb2
 
@@ -15,7 +16,8 @@ MAX_NAME_LENGTH = 249
 CHANNEL_ID = re.compile(r"[a-z][a-z0-9.-]*")
 CONFIG_NAME = re.compile(r"[a-zA-Z0-9.-]+")
 
-ConfigItem = configtx_pb2.ConfigGroup | configtx_pb2.ConfigValue | configtx_pb2.ConfigPolicy
+# ConfigGroup, ConfigValue or ConfigPolicy; the generated classes are opaque to the type checker.
+ConfigItem = Any
 _PREFIXES = {"group": "[Group]  ", "value": "[Value]  ", "policy": "[Policy] "}
 
 

@@ -33,18 +33,21 @@ def is_ecdsa_signed(certificate: x509.Certificate) -> bool:
 
 
 def sanitize_certificate(
-    certificate: x509.Certificate, issuer: x509.Certificate | None = None
+    certificate: x509.Certificate,
+    issuer: x509.Certificate | None = None,
+    *,
+    signer: ec.EllipticCurvePublicKey | None = None,
 ) -> x509.Certificate:
     """Return the certificate with a low-S signature, itself when it has one already.
 
-    Without the issuer the curve is told from the size of the signature's numbers. A signature that
+    Without the issuer or the signing key the curve is told from the size of the signature's numbers. A signature that
     cannot be read leaves the certificate as it is: whether it is valid is the MSP's question.
     """
     if not is_ecdsa_signed(certificate):
         return certificate
     try:
         r, s = open_signature(certificate.signature)
-        order = guess_order(r, s) if issuer is None else _order_of(issuer)
+        order = _find_order(r, s, issuer, signer)
         low = normalize_signature(certificate.signature, order)
     except MalformedSignature:
         return certificate
@@ -61,8 +64,12 @@ def replace_signature(der: bytes, old: bytes, new: bytes) -> bytes:
     return _der(0x30, kept + _der(0x03, b"\0" + new))
 
 
-def _order_of(issuer: x509.Certificate) -> int:
-    key = issuer.public_key()
+def _find_order(
+    r: int, s: int, issuer: x509.Certificate | None, signer: ec.EllipticCurvePublicKey | None
+) -> int:
+    key = signer if issuer is None else issuer.public_key()
+    if key is None:
+        return guess_order(r, s)
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise MalformedSignature("the issuer's key is not ECDSA")
     return get_curve_order(key.curve)
