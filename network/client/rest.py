@@ -44,7 +44,13 @@ class RestAnswer:
 
 
 async def request(
-    endpoint: RestEndpoint, method: str, path: str, *, form: tuple[str, bytes] | None = None
+    endpoint: RestEndpoint,
+    method: str,
+    path: str,
+    *,
+    form: tuple[str, bytes] | None = None,
+    document: bytes | None = None,
+    authorization: str = "",
 ) -> RestAnswer:
     """The node's answer, whatever its status.
 
@@ -53,17 +59,21 @@ async def request(
         method: the HTTP method.
         path: path and query.
         form: one file to send as `multipart/form-data`: the field's name and its bytes.
+        document: a JSON document to send instead.
+        authorization: the `Authorization` header's value.
 
     Raises:
         NodeError: the node could not be reached, or its certificate is not trusted.
     """
-    return await asyncio.to_thread(_request, endpoint, method, path, form)
+    headers, body = _encode(form) if document is None else _encode_document(document)
+    if authorization:
+        headers["Authorization"] = authorization
+    return await asyncio.to_thread(_request, endpoint, method, path, headers, body)
 
 
 def _request(
-    endpoint: RestEndpoint, method: str, path: str, form: tuple[str, bytes] | None
+    endpoint: RestEndpoint, method: str, path: str, headers: dict[str, str], body: bytes | None
 ) -> RestAnswer:
-    headers, body = _encode(form)
     connection = _connect(endpoint)
     try:
         connection.request(method, path, body=body, headers=headers)
@@ -100,6 +110,10 @@ def _encode(form: tuple[str, bytes] | None) -> tuple[dict[str, str], bytes | Non
     )
     body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
     return {"Content-Type": f"multipart/form-data; boundary={boundary}"}, body
+
+
+def _encode_document(document: bytes) -> tuple[dict[str, str], bytes]:
+    return {"Accept": "application/json", "Content-Type": "application/json"}, document
 
 
 def _decode(raw: bytes) -> Any:

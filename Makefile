@@ -1,0 +1,65 @@
+# The index of everything a developer does. Needs Python 3.11 or later, make and a C library;
+# everything else is installed into .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help dev demo demo-clean test lint fix protos protos-check schema schema-check clean python-check
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+python-check:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Medfabric needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing)."; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+
+$(BIN)/python: | python-check
+	$(PYTHON) -m venv $(VENV)
+
+# The stamp is written last, so that an interrupted installation is begun again.
+$(STAMP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+dev: $(STAMP) ## Make .venv with everything installed
+
+demo: $(STAMP) ## Bring up the example consortium and tell its story
+	$(BIN)/python -m admin.demo
+
+demo-clean: $(STAMP) ## Take the demo's network down and delete it
+	$(BIN)/python -m admin.demo --clean
+
+test: $(STAMP) ## Run every test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP) protos-check schema-check ## Check style, types, floors and generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(STAMP) ## Put style right where a machine can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: $(STAMP) ## Generate our messages' modules from protos/*.proto
+	$(BIN)/python -m protos.generate
+
+protos-check: $(STAMP)
+	$(BIN)/python -m protos.generate --check
+
+schema: $(STAMP) ## Generate the JSON Schema of network.yaml
+	$(BIN)/python -m network.topology.schema
+
+schema-check: $(STAMP)
+	$(BIN)/python -m network.topology.schema --check
+
+clean: ## Delete what was generated, .venv included
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

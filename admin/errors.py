@@ -1,0 +1,224 @@
+"""Every failure a person can meet, as one value: what, where, what to do, and the exit code.
+
+`to_fault` is the only place that turns an exception into it; the command line prints it. An
+exception that is not known here is a bug of ours and says how to report it.
+"""
+
+import sys
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from admin.explain import explain_code, explain_status
+from network.client import errors as client
+
+REPORT = "please report it, with the command and what it prints under --verbose"
+
+
+class ExitCode(IntEnum):
+    """What a program that calls us can rely on."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    INVALID = 3
+    REFUSED = 4
+    LEDGER = 5
+    UNREACHABLE = 6
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A failure as it is shown.
+
+    Attributes:
+        exit_code: the program's exit code.
+        code: a stable word for programs, such as `invalid-input` or a validation code's name.
+        message: what happened, one line.
+        where: file, option, node or transaction it happened at; may be empty.
+        remedy: what to do, one line; may be empty.
+        details: further lines, such as what each peer said.
+    """
+
+    exit_code: ExitCode
+    code: str
+    message: str
+    where: str = ""
+    remedy: str = ""
+    details: tuple[str, ...] = ()
+
+
+class FaultError(Exception):
+    """Raised by our own code where it knows the fault already."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+def usage_error(message: str, remedy: str = "", where: str = "") -> FaultError:
+    """The command was called wrongly (exit code 2)."""
+    return FaultError(Fault(ExitCode.USAGE, "usage", message, where, remedy))
+
+
+def input_error(
+    message: str, remedy: str = "", where: str = "", details: tuple[str, ...] = ()
+) -> FaultError:
+    """A file or a value is not what it should be (exit code 3)."""
+    return FaultError(Fault(ExitCode.INVALID, "invalid-input", message, where, remedy, details))
+
+
+def refused_error(message: str, remedy: str = "", where: str = "") -> FaultError:
+    """Identity, consent or policy forbids it (exit code 4)."""
+    return FaultError(Fault(ExitCode.REFUSED, "refused", message, where, remedy))
+
+
+def unreachable_error(message: str, remedy: str = "", where: str = "") -> FaultError:
+    """Nobody answered, or not in time (exit code 6)."""
+    return FaultError(Fault(ExitCode.UNREACHABLE, "unreachable", message, where, remedy))
+
+
+def to_fault(failure: BaseException) -> Fault:
+    """The fault that an exception means."""
+    for judge in (_from_ours, _from_client, _from_topology, _from_system):
+        fault = judge(failure)
+        if fault is not None:
+            return fault
+    kind = type(failure).__name__
+    return Fault(
+        ExitCode.BUG, "bug", f"this is a fault of ours: {kind}: {first_line(failure)}", "", REPORT
+    )
+
+
+def first_line(failure: object) -> str:
+    """The first line of an exception's text."""
+    return next(iter(str(failure).splitlines()), "")
+
+
+def _from_ours(failure: BaseException) -> Fault | None:
+    return failure.fault if isinstance(failure, FaultError) else None
+
+
+def _from_client(failure: BaseException) -> Fault | None:
+    if isinstance(failure, client.CommitError):
+        meaning = explain_code(failure.code_name)
+        return Fault(
+            ExitCode.LEDGER,
+            failure.code_name,
+            f"the ledger marked the transaction {failure.code_name}: {meaning.meaning}",
+            f"transaction {failure.transaction_id}, block {failure.block_number}",
+            meaning.remedy,
+        )
+    if isinstance(failure, client.IdentityExpiredError):
+        return Fault(ExitCode.REFUSED, "identity-expired", first_line(failure), "", failure.remedy)
+    if isinstance(failure, client.ProfileError):
+        return Fault(ExitCode.INVALID, "invalid-input", first_line(failure), "", failure.remedy)
+    if isinstance(failure, client.ProposalRefusedError):
+        return _from_refusal(failure)
+    if isinstance(failure, client.GatewayError):
+        return _from_call(failure)
+    if isinstance(failure, client.ClientError):
+        return Fault(ExitCode.INVALID, "invalid-input", first_line(failure))
+    return None
+
+
+def _from_refusal(failure: client.ProposalRefusedError) -> Fault:
+    code = {400: ExitCode.INVALID, 404: ExitCode.INVALID, 409: ExitCode.INVALID}.get(
+        failure.response_status, ExitCode.REFUSED
+    )
+    name = "invalid-input" if code is ExitCode.INVALID else "refused"
+    return Fault(code, name, failure.message, f"peer {failure.address}")
+
+
+CHAINCODE_PREFIX = "chaincode response "
+
+
+def _from_call(failure: client.GatewayError) -> Fault:
+    details = tuple(str(detail) for detail in failure.details)
+    where = failure.address and f"{failure.stage} at {failure.address}"
+    answer = get_chaincode_answer(failure)
+    if answer is not None:
+        status, text = answer
+        exit_code = ExitCode.INVALID if status in (400, 404, 409) else ExitCode.REFUSED
+        name = text.partition(":")[0] if ": " in text else "refused"
+        return Fault(exit_code, name, text, where, "", details)
+    if failure.unreachable:
+        return Fault(
+            ExitCode.UNREACHABLE,
+            "timed-out" if failure.status == "DEADLINE_EXCEEDED" else "unreachable",
+            f"no answer from {failure.address or 'the node'}: {first_line(failure.message)}",
+            where,
+            "see whether the network is up: medfabric network status",
+            details,
+        )
+    meaning = explain_status(failure.status)
+    exit_code = ExitCode.UNREACHABLE if failure.status == "UNAVAILABLE" else ExitCode.REFUSED
+    message = first_line(failure.message) or meaning.meaning
+    return Fault(exit_code, failure.status, message, where, meaning.remedy, details)
+
+
+def get_chaincode_answer(failure: client.GatewayError) -> tuple[int, str] | None:
+    """Status and text that a chaincode refused with, wherever the gateway put it; None if none.
+
+    Fabric's gateway writes `chaincode response 403, Denied: …` into the message (evaluate) or
+    into a peer's detail (endorse).
+    """
+    for text in [*(detail.message for detail in failure.details), failure.message]:
+        _, found, rest = text.partition(CHAINCODE_PREFIX)
+        status, comma, message = rest.partition(", ")
+        if found and comma and status.isdigit():
+            return int(status), message
+    return None
+
+
+def _from_topology(failure: BaseException) -> Fault | None:
+    model = sys.modules.get("network.topology.model")  # not loaded means not raised
+    kind: Any = getattr(model, "TopologyError", None)
+    if kind is None or not isinstance(failure, kind):
+        return None
+    lines = str(failure).splitlines()
+    return Fault(
+        ExitCode.INVALID,
+        "invalid-network-file",
+        lines[0] if lines else "the network file is not valid",
+        "",
+        "correct the file; its schema: medfabric network init --schema",
+        tuple(lines[1:]),
+    )
+
+
+def _from_system(failure: BaseException) -> Fault | None:
+    if isinstance(failure, KeyboardInterrupt):
+        return Fault(
+            ExitCode.INTERRUPTED, "interrupted", "interrupted", "", "run it again to go on"
+        )
+    if isinstance(failure, FileNotFoundError):
+        return Fault(
+            ExitCode.INVALID, "no-such-file", "no such file", str(failure.filename or ""), ""
+        )
+    if isinstance(failure, IsADirectoryError):
+        return Fault(
+            ExitCode.INVALID, "no-such-file", "this is a folder, not a file", str(failure.filename)
+        )
+    if isinstance(failure, PermissionError):
+        return Fault(
+            ExitCode.INVALID,
+            "no-permission",
+            "no permission to read or write this file",
+            str(failure.filename or ""),
+            "check its owner and mode",
+        )
+    if isinstance(failure, TimeoutError):
+        return Fault(
+            ExitCode.UNREACHABLE,
+            "timed-out",
+            first_line(failure) or "timed out",
+            "",
+            "see whether the network is up: medfabric network status",
+        )
+    if isinstance(failure, OSError) and failure.strerror:
+        return Fault(
+            ExitCode.INVALID, "system", failure.strerror.lower(), str(failure.filename or "")
+        )
+    return None
