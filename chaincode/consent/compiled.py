@@ -289,7 +289,7 @@ class CompiledRule:
         bare = {c for c in classes if "|" not in c and ":" not in c}
         self._has_classes = bool(classes)
         self._class_types = frozenset(types | bare)
-        self._class_tokens = frozenset(c for c in classes if not c.startswith(prefix))
+        self._class_tokens = frozenset(classes) - bare - {prefix + t for t in types}
 
     def _compile_codes(self, listed: tuple[str, ...]) -> frozenset[str] | None:
         if not listed:
