@@ -17,7 +17,7 @@ MAX_CODES = 64
 _HANDLE = re.compile(
     r"[0-9a-f]{32,64}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[._-][A-Za-z0-9]+)*")
+_CODE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 _LOOKS_PERSONAL = re.compile(r"\d{3}-\d{2}-\d{4}|\d{6,}")
 
 

@@ -41,6 +41,7 @@ ACCESS_LIFETIME = timedelta(hours=24)
 def validate_anchor(anchor: Anchor, path: str = "anchor") -> None:
     """Raise InvalidArgument unless each field has its form and nothing in it can be health data."""
     validate_handle(anchor.record, f"{path}.record")
+    validate_handle(anchor.patient, f"{path}.patient")
     validate_digest(anchor.commitment, f"{path}.commitment")
     validate_digest(anchor.locator, f"{path}.locator")
     if anchor.canonical is not None:
