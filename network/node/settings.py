@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
-ConfigName = Literal["core", "orderer"]
+ConfigName = Literal["core", "orderer", "fabric_ca_server"]
 OFFICIAL_FOLDER = Path("/etc/hyperledger/fabric")
 
 _DURATION = re.compile(r"([0-9]*\.?[0-9]+)(ns|us|µs|μs|ms|s|m|h)")

@@ -1,0 +1,202 @@
+"""Starting a CA from what a `fabric-ca-server` starts from: its home folder and its YAML file.
+
+`FABRIC_CA_SERVER_HOME` holds `fabric-ca-server-config.yaml`; a `FABRIC_CA_SERVER_*` variable wins
+over the file. Beside Fabric's keys there is one of ours, `ca.imports`: folders whose certificates
+this CA's key has signed (as cryptogen and `medfabric network up` write them). Their holders become
+identities, administrators (OU admin) as registrars, so that they can call, renew and be revoked.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import uvicorn
+import yaml
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.oid import NameOID
+
+from network.node.ca.api import build_api
+from network.node.ca.authority import Authority, CaIdentity
+from network.node.ca.store import CaStore
+from network.node.settings import Settings, SettingsError
+from network.rules.enrollment import (
+    REGISTRAR_GRANTS,
+    Attribute,
+    Registration,
+    complete_registration,
+)
+
+FILE = "fabric-ca-server-config.yaml"
+log = logging.getLogger("medfabric.ca")
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the CA's settings. Raises SettingsError."""
+    environment = os.environ if environment is None else environment
+    home = Path(
+        environment.get("FABRIC_CA_SERVER_HOME") or environment.get("FABRIC_CA_HOME") or "."
+    )
+    file = home / FILE
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"{file} does not exist: set FABRIC_CA_SERVER_HOME to the folder that holds it"
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{file} cannot be read as YAML") from error
+    if not isinstance(values, dict):
+        raise SettingsError(f"{file} is not a mapping of settings")
+    return Settings("fabric_ca_server", values, environment, file)
+
+
+def open_authority(settings: Settings) -> Authority:
+    """Return the CA over its store, with its bootstrap and imported identities registered."""
+    ca = _load_ca(settings)
+    database = settings.get_path("db.datasource", "fabric-ca-server.db")
+    assert database is not None
+    authority = Authority(
+        ca,
+        CaStore(database),
+        validity=timedelta(seconds=settings.get_duration("signing.default.expiry", 8760 * 3600)),
+        crl_validity=timedelta(seconds=settings.get_duration("crl.expiry", 24 * 3600)),
+        reenroll_expired=settings.get_bool("ca.reenrollIgnoreCertExpiry"),
+    )
+    for name in _affiliations(settings.get_value("affiliations")):
+        authority.store.add_affiliation(name)
+    for identity, secret in _bootstrap_identities(settings):
+        authority.store.add_identity(complete_registration(identity), secret)
+    for folder in settings.get_paths("ca.imports"):
+        import_certificates(authority, folder)
+    return authority
+
+
+def import_certificates(authority: Authority, folder: Path) -> int:
+    """Make known every certificate below `folder` that this CA has issued; return how many."""
+    count = 0
+    for file in sorted(folder.rglob("signcerts/*.pem")):
+        try:
+            certificate = x509.load_pem_x509_certificate(file.read_bytes())
+            certificate.verify_directly_issued_by(authority.ca.certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            continue
+        name = _subject(certificate, NameOID.COMMON_NAME)
+        kind = _subject(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME) or "client"
+        grants = REGISTRAR_GRANTS if kind == "admin" else {}
+        attributes = tuple(Attribute(key, value) for key, value in grants.items())
+        identity = Registration(name, kind, "", attributes)
+        authority.store.add_identity(complete_registration(identity), None)
+        authority.remember(certificate, name)
+        count += 1
+    return count
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; returns once open requests are answered."""
+    authority = open_authority(settings)
+    host = settings.get_text("address", "127.0.0.1")
+    port = settings.get_port("port", 7054)
+    tls = settings.get_bool("tls.enabled")
+    config = uvicorn.Config(
+        build_api(authority),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=5,
+        timeout_keep_alive=30,
+        ssl_certfile=_required(settings, "tls.certfile") if tls else None,
+        ssl_keyfile=_required(settings, "tls.keyfile") if tls else None,
+        ssl_version=ssl.PROTOCOL_TLS_SERVER,
+    )
+    server = uvicorn.Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, setattr, server, "should_exit", True)
+    log.info("Listening on %s://%s:%d", "https" if tls else "http", host, port)
+    try:
+        # uvicorn's own signal handling would end the process before the store is closed.
+        await server._serve()
+    finally:
+        authority.store.close()
+
+
+def _load_ca(settings: Settings) -> CaIdentity:
+    certificate_pem = settings.read_file("ca.certfile")
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        key = load_pem_private_key(settings.read_file("ca.keyfile"), None)
+    except (ValueError, TypeError) as error:
+        raise SettingsError(
+            f"{settings.file}: ca.certfile and ca.keyfile must be a PEM certificate and its "
+            "unencrypted PEM key"
+        ) from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != (
+        certificate.public_key()
+    ):
+        raise SettingsError(f"{settings.file}: ca.keyfile is not the key of ca.certfile")
+    chain = (
+        settings.read_file("ca.chainfile") if settings.get_path("ca.chainfile") else certificate_pem
+    )
+    name = settings.get_text("ca.name") or _subject(certificate, NameOID.COMMON_NAME)
+    return CaIdentity(name, certificate, chain, key)
+
+
+def _bootstrap_identities(settings: Settings) -> Iterator[tuple[Registration, str | None]]:
+    entries = settings.get_value("registry.identities") or []
+    for entry in entries:
+        grants = {str(key): _text(value) for key, value in (entry.get("attrs") or {}).items()}
+        attributes = tuple(Attribute(_canonical(key), value) for key, value in grants.items())
+        yield (
+            Registration(
+                str(entry["name"]),
+                str(entry.get("type") or "client"),
+                str(entry.get("affiliation") or ""),
+                attributes,
+                int(entry.get("maxenrollments") or -1),
+            ),
+            str(entry["pass"]) if entry.get("pass") else None,
+        )
+
+
+def _canonical(key: str) -> str:
+    """Return an attribute's name in its known case: settings' keys know none."""
+    known = {name.lower(): name for name in REGISTRAR_GRANTS}
+    return known.get(key.lower(), key)
+
+
+def _affiliations(tree: object, parent: str = "") -> Iterator[str]:
+    if isinstance(tree, dict):
+        for name, below in tree.items():
+            path = f"{parent}.{name}" if parent else str(name)
+            yield path
+            yield from _affiliations(below, path)
+    elif isinstance(tree, list):
+        for name in tree:
+            yield f"{parent}.{name}" if parent else str(name)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _required(settings: Settings, key: str) -> Path:
+    path = settings.get_path(key)
+    if path is None:
+        raise SettingsError(f"{settings.file}: {key} is not set, and tls.enabled is true")
+    return path
+
+
+def _subject(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> str:
+    names = certificate.subject.get_attributes_for_oid(oid)
+    return str(names[0].value) if names else ""

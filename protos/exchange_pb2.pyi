@@ -1,0 +1,54 @@
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class SignedRequest(_message.Message):
+    __slots__ = ("request", "signature")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    request: bytes
+    signature: bytes
+    def __init__(self, request: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class FetchRequest(_message.Message):
+    __slots__ = ("channel_id", "access_id", "record_id", "version", "offset", "identity", "custodian", "timestamp")
+    CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCESS_ID_FIELD_NUMBER: _ClassVar[int]
+    RECORD_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    CUSTODIAN_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    channel_id: str
+    access_id: str
+    record_id: str
+    version: int
+    offset: int
+    identity: bytes
+    custodian: str
+    timestamp: _timestamp_pb2.Timestamp
+    def __init__(self, channel_id: _Optional[str] = ..., access_id: _Optional[str] = ..., record_id: _Optional[str] = ..., version: _Optional[int] = ..., offset: _Optional[int] = ..., identity: _Optional[bytes] = ..., custodian: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class FetchResponse(_message.Message):
+    __slots__ = ("release", "content")
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    release: Release
+    content: bytes
+    def __init__(self, release: _Optional[_Union[Release, _Mapping]] = ..., content: _Optional[bytes] = ...) -> None: ...
+
+class Release(_message.Message):
+    __slots__ = ("key_id", "wrapped_key", "size", "sealed_digest")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    WRAPPED_KEY_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    SEALED_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    wrapped_key: bytes
+    size: int
+    sealed_digest: bytes
+    def __init__(self, key_id: _Optional[str] = ..., wrapped_key: _Optional[bytes] = ..., size: _Optional[int] = ..., sealed_digest: _Optional[bytes] = ...) -> None: ...
