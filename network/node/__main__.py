@@ -1,0 +1,66 @@
+"""`python -m network.node orderer|peer|ca`: one node, from Fabric's own files and environment.
+
+Ends with 0 after SIGTERM or SIGINT, with 1 and one line on standard error when it cannot start.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from network.node.grpc_server import ListenError
+from network.node.logs import InvalidLogSpec, LogSpec, start_logging
+from network.node.settings import Settings, SettingsError
+
+USAGE = "usage: python -m network.node orderer | peer | ca"
+
+
+def main(arguments: list[str]) -> int:
+    """Run one node until it is told to stop; returns the exit code."""
+    # `peer node start` is what Fabric's own program is called with.
+    role = arguments[0] if arguments else ""
+    if role not in ("orderer", "peer", "ca"):
+        sys.stderr.write(f"{USAGE}\n")
+        return 2
+    try:
+        log_spec = start_logging(os.environ.get("FABRIC_LOGGING_SPEC", ""))
+        _run(_serve(role, log_spec))
+    except NodeRefusal as error:
+        sys.stderr.write(f"{role}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+async def _serve(role: str, log_spec: LogSpec) -> None:
+    # Imported here: a node needs only its own role's modules in memory.
+    if role == "orderer":
+        from network.node import orderer
+
+        await orderer.serve(Settings.load("orderer"), log_spec)
+    elif role == "peer":
+        from network.node import peer
+
+        await peer.serve(Settings.load("core"), log_spec)
+    else:
+        from network.node.ca import service
+
+        await service.serve(service.load_settings())
+
+
+def _run(node: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(node)
+    else:
+        uvloop.run(node)
+
+
+# What a node cannot start with: each says in one line what is wrong and where.
+NodeRefusal = (SettingsError, ListenError, InvalidLogSpec)
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
