@@ -37,6 +37,12 @@ CONFIG_KEY = "CHANNEL_CONFIG_ENV_BYTES"
 """The key in namespace "" that holds the channel's ConfigEnvelope."""
 
 _PLUGIN = "vscc"
+_DUPLICATE_TXID: int = transaction_pb2.DUPLICATE_TXID
+_ENDORSEMENT_POLICY_FAILURE: int = transaction_pb2.ENDORSEMENT_POLICY_FAILURE
+_INVALID_CHAINCODE: int = transaction_pb2.INVALID_CHAINCODE
+_INVALID_CONFIG: int = transaction_pb2.INVALID_CONFIG_TRANSACTION
+_INVALID_WRITESET: int = transaction_pb2.INVALID_WRITESET
+_OTHER: int = transaction_pb2.INVALID_OTHER_REASON
 
 KeyRule = Callable[[str], bool]
 """Tells whether a state store can hold a key."""
@@ -115,7 +121,7 @@ def resolve_block(
             updates.put_public("", CONFIG_KEY, Update(checked.data, b"", version))
             continue
         if not _has_legal_keys(checked.rwset, key_rule):
-            codes[index] = transaction_pb2.INVALID_WRITESET
+            codes[index] = _INVALID_WRITESET
             continue
         codes[index] = check_reads(checked.rwset, updates, reader)
         if codes[index] == VALID:
@@ -131,7 +137,7 @@ def _check_config(
         envelope = configtx_pb2.ConfigEnvelope.FromString(checked.data)
         return VALID, validate_config_envelope(config, envelope)
     except (DecodeError, RefusedUpdate, InvalidConfig):
-        return transaction_pb2.INVALID_CONFIG_TRANSACTION, None
+        return _INVALID_CONFIG, None
 
 
 def _check_endorsed(
@@ -140,7 +146,7 @@ def _check_endorsed(
     if checked.form != VALID:
         return checked.form
     if view.has_transaction(checked.tx_id):
-        return transaction_pb2.DUPLICATE_TXID
+        return _DUPLICATE_TXID
     if checked.content != VALID:
         return checked.content
     # Fabric takes the namespaces in random order; the invoked one first makes the code the same
@@ -153,9 +159,9 @@ def _check_endorsed(
         _check_namespace(checked, namespace, part, config, view, changed)
         for namespace, part in parts.items()
     ]
-    for part, code in zip(parts.values(), codes, strict=True):
-        if part is not None and code == VALID:
-            changed.add(part)
+    for judged, code in zip(parts.values(), codes, strict=True):
+        if judged is not None and code == VALID:
+            changed.add(judged)
     return next((code for code in codes if code != VALID), VALID)
 
 
@@ -169,17 +175,17 @@ def _check_namespace(
 ) -> int:
     definition = _find_definition(namespace, view)
     if definition is None or not definition.validation_plugin:
-        return transaction_pb2.INVALID_CHAINCODE
+        return _INVALID_CHAINCODE
     policy = chaincode_policy(config, namespace, definition)
     if not policy:
-        return transaction_pb2.INVALID_CHAINCODE
+        return _INVALID_CHAINCODE
     if definition.validation_plugin != _PLUGIN:
         # A peer without the plugin stops; no transaction may stop this one.
-        return transaction_pb2.INVALID_OTHER_REASON
+        return _OTHER
     check = EndorsementCheck(config, view.reader, namespace, definition, policy, checked.endorsers)
     if check.is_satisfied(part, changed):
         return VALID
-    return transaction_pb2.ENDORSEMENT_POLICY_FAILURE
+    return _ENDORSEMENT_POLICY_FAILURE
 
 
 def _find_definition(namespace: str, view: LedgerView) -> ChaincodeDefinition | None:
@@ -198,7 +204,7 @@ def _mark_duplicates(transactions: Sequence[CheckedTransaction], codes: list[int
         if codes[index] != VALID or checked.is_config:
             continue
         if checked.tx_id in seen:
-            codes[index] = transaction_pb2.DUPLICATE_TXID
+            codes[index] = _DUPLICATE_TXID
         seen.add(checked.tx_id)
 
 
