@@ -1,4 +1,4 @@
-"""Keeps health information out of public arguments: `refuse_phi` raises where a value looks like it.
+"""Keeps health information out of public arguments: `refuse_phi` raises where it sees some.
 
 A net under the contracts' own types, not a classifier: it knows the shapes that leak in practice
 (a FHIR resource, X12 and HL7 v2 messages, names, birth dates, addresses, SSN, MRN, MBI, telephone

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from chaincode.consent.model import Combining, ConsentPolicy, Period
 
+UNBOUNDED = Period()
+
 
 class OrganizationRole(StrEnum):
     """What an organisation is in the consortium."""
@@ -68,7 +70,6 @@ class Consortium:
 
     founded_at: datetime
     endorsers: tuple[str, ...]
-    governed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class DelegationRequest:
     delegate_msp_id: str
     basis: Basis
     scope: tuple[Scope, ...]
-    period: Period = Period()
+    period: Period = UNBOUNDED
     purposes: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     commitment: str = ""
@@ -259,6 +260,20 @@ class KeyPublished:
     msp_id: str
     subject: str
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationList:
+    """All organisations, by MSP id."""
+
+    organizations: tuple[Organization, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DelegationList:
+    """All delegations of one patient, past ones too, by id."""
+
+    delegations: tuple[Delegation, ...]
 
 
 @dataclass(frozen=True, slots=True)

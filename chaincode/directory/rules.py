@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -255,3 +256,16 @@ def is_usable(key: EncryptionKey, now: datetime) -> bool:
 def standing_scope(standing: Standing, scope: Scope) -> bool:
     """Whether a delegate's scope covers `scope`; patients and custodians have no such limit."""
     return standing.delegation is None or scope in standing.delegation.scope
+
+
+def narrowed(delegation: Delegation, held: Delegation) -> Delegation:
+    """Return a delegation passed on by a delegate, within the limits of the one they hold."""
+    start, after = open_period(delegation.period.start, delegation.period.end)
+    held_start, held_after = open_period(held.period.start, held.period.end)
+    if start < held_start or after > held_after:
+        raise InvalidArgument("request.period: longer than the delegation it is passed on from")
+    purposes = delegation.purposes or held.purposes
+    if held.purposes and not set(purposes) <= set(held.purposes):
+        raise Denied("a delegate may pass on no more than they hold: purposes")
+    withheld = tuple(sorted({*delegation.withheld, *held.withheld}))
+    return replace(delegation, purposes=purposes, withheld=withheld)
