@@ -1,7 +1,7 @@
-"""The forms that what stands on the ledger must have: handles, digests, codes.
+"""The forms of digests and codes on the ledger; handles have theirs in `phi`.
 
-They keep health data out: a random handle has no room for a name, a record number or a date, and a
-code has no spaces. Texts of errors name the path and the form, never the value.
+A code has no spaces and no long numbers, so there is no room in it for words about a person. Texts
+of errors name the path and the form, never the value.
 """
 
 from __future__ import annotations
@@ -14,19 +14,8 @@ from chaincode.errors import InvalidArgument
 DIGEST_SIZE = 32
 MAX_CODES = 64
 
-_HANDLE = re.compile(
-    r"[0-9a-f]{32,64}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-)
 _CODE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 _LOOKS_PERSONAL = re.compile(r"\d{3}-\d{2}-\d{4}|\d{6,}")
-
-
-def validate_handle(value: str, path: str) -> None:
-    """Raise InvalidArgument unless this is 32 to 64 lower case hex digits, or a UUID."""
-    if not _HANDLE.fullmatch(value):
-        raise InvalidArgument(
-            f"{path}: expected a random handle of 32 to 64 lower case hex digits or a UUID"
-        )
 
 
 def validate_digest(value: bytes, path: str) -> None:

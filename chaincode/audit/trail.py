@@ -7,22 +7,17 @@ the pair of kind and subject must be unique.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
 from chaincode.audit.model import AuditEntry, LogAnchor, LogHead, ReviewItem
 from chaincode.contract import Context
+from chaincode.directory.registry import user_digest
 from chaincode.table import Table, time_part
 
 ENTRIES = Table("audit~patient", AuditEntry)
 REVIEWS = Table("audit~review", ReviewItem)
 LOGS = Table("audit~log", LogAnchor)
 LOG_HEADS = Table("audit~loghead", LogHead)
-
-
-def user_digest(ctx: Context) -> str:
-    """Hex SHA-256 of the caller's client id: the name under which the trail knows a person."""
-    return hashlib.sha256(ctx.client.id.encode()).hexdigest()
 
 
 async def record(ctx: Context, entry: AuditEntry) -> None:

@@ -12,12 +12,8 @@ from datetime import datetime, timedelta
 from chaincode import canonical, merkle
 from chaincode.consent.model import DataItem, Decision
 from chaincode.errors import Conflict, Denied, InvalidArgument
-from chaincode.forms import (
-    validate_code,
-    validate_codes,
-    validate_digest,
-    validate_handle,
-)
+from chaincode.forms import validate_code, validate_codes, validate_digest
+from chaincode.phi import validate_handle
 from chaincode.records.model import (
     Access,
     AccessApplication,

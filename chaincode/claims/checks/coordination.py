@@ -1,0 +1,67 @@
+"""Check 10: payers stand in order, and a secondary claim comes with the primary's decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chaincode.claims.checks.context import ClaimContext, deferred, skipped
+from chaincode.claims.codes import Group
+from chaincode.claims.details import Details, Insurance
+from chaincode.claims.model import Finding, Verdict
+from chaincode.claims.states import Status
+
+_DECIDED = (Status.ADJUDICATED, Status.REMITTED, Status.RECONCILED)
+
+
+def check(claim: ClaimContext) -> Iterator[Finding]:
+    """Yield what is missing of the prior payers' decisions."""
+    details = claim.details
+    if details is None:
+        yield from deferred("the claim's details are")
+        return
+    earlier = prior_payers(details)
+    if not earlier and not claim.filing.coordinates:
+        yield from skipped("there is one insurance, or ours comes first")
+        return
+    if any(item.paid is None for item in earlier) or not earlier:
+        note = "another payer comes first and its decision is missing"
+        yield Finding(Verdict.DENIED, note, Group.OTHER, "22", "MA04")
+        return
+    yield from _check_amounts(details, earlier)
+    yield from _check_primary(claim)
+
+
+def prior_payers(details: Details) -> list[Insurance]:
+    """The insurances that come before the focal one, in order."""
+    focal = next((item.sequence for item in details.insurance if item.focal), 0)
+    before = [item for item in details.insurance if item.sequence < focal]
+    return sorted(before, key=lambda item: item.sequence)
+
+
+def prior_paid(details: Details) -> int:
+    """Cents that prior payers paid."""
+    return sum(item.paid or 0 for item in prior_payers(details))
+
+
+def _check_amounts(details: Details, earlier: list[Insurance]) -> Iterator[Finding]:
+    if any((item.paid or 0) < 0 or (item.adjusted or 0) < 0 for item in earlier):
+        yield Finding(Verdict.PENDED, "a prior payment is negative", Group.OTHER, "23", "MA04")
+    elif prior_paid(details) > details.total:
+        note = "prior payers paid more than was charged"
+        yield Finding(Verdict.PENDED, note, Group.OTHER, "23", "MA04")
+
+
+def _check_primary(claim: ClaimContext) -> Iterator[Finding]:
+    if not claim.filing.coordinates:
+        note = (
+            "the prior payer's claim is not on this ledger; its decision rests on the filer's word"
+        )
+        yield Finding(Verdict.FLAGGED, note, Group.OTHER, "22")
+        return
+    primary = claim.primary
+    if primary is None or primary.patient != claim.filing.patient:
+        note = "the claim it coordinates with is not this patient's"
+        yield Finding(Verdict.DENIED, note, Group.OTHER, "22", "MA04")
+    elif primary.status not in _DECIDED or primary.payer == claim.filing.payer:
+        note = "the claim it coordinates with is not decided by another payer"
+        yield Finding(Verdict.DENIED, note, Group.OTHER, "22", "MA04")
