@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from fabric_protos.common import common_pb2
 
 from network.node.grpc_server import get_tls_cert_hash
+from network.node.metrics import CollectorRegistry, Counter
 from network.rules.block import is_config_block
 from network.rules.config import ChannelConfig
 from network.rules.envelope import SignedData, parse_message
@@ -63,11 +64,12 @@ class BlockFormat:
 
     `policy_path` names the policy that a reader must satisfy under a config. `build_block` makes
     the response bytes for block bytes, given the request's signature (a peer chooses by it whose
-    private data goes along).
+    private data goes along). `data_type` is its name in the metrics.
     """
 
     policy_path: Callable[[ChannelConfig], str]
     build_block: Callable[[bytes, DeliverSource, SignedData], Awaitable[bytes]]
+    data_type: str = "block"
 
 
 class Deliver:
@@ -80,8 +82,22 @@ class Deliver:
         time_window: float = 900.0,
         binds_tls: bool = False,
         checks_expiry: bool = True,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         """`time_window` in seconds; `binds_tls` where client certificates are required."""
+        registry = registry or CollectorRegistry()
+        self._opened = Counter(
+            "deliver_streams_opened", "The number of GRPC streams that have been opened for the "
+            "deliver service.", (), registry,
+        )  # fmt: skip
+        self._closed = Counter(
+            "deliver_streams_closed", "The number of GRPC streams that have been closed for the "
+            "deliver service.", (), registry,
+        )  # fmt: skip
+        self._sent = Counter(
+            "deliver_blocks_sent", "The number of blocks sent by the deliver service.",
+            ("channel", "data_type"), registry,
+        )  # fmt: skip
         self._get_source = get_source
         self._time_window = time_window
         self._binds_tls = binds_tls
@@ -91,6 +107,16 @@ class Deliver:
         self, requests: AsyncIterator[bytes], context: Any, form: BlockFormat
     ) -> AsyncIterator[bytes]:
         """Yield response bytes for each request until the client leaves or one fails."""
+        self._opened.add()
+        try:
+            async for response in self._serve_all(requests, context, form):
+                yield response
+        finally:
+            self._closed.add()
+
+    async def _serve_all(
+        self, requests: AsyncIterator[bytes], context: Any, form: BlockFormat
+    ) -> AsyncIterator[bytes]:
         async for raw in requests:
             try:
                 async for response in self._serve_one(raw, context, form):
@@ -126,6 +152,7 @@ class Deliver:
             if seek.content is Content.HEADER_WITH_SIG:
                 block = _strip_data(block)
             yield await form.build_block(block, source, seek.envelope.signed_data)
+            self._sent.add(seek.channel_id, form.data_type)
             if number == wanted.last:
                 return
             number += 1

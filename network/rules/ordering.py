@@ -14,10 +14,9 @@ from enum import Enum
 from typing import Any
 
 from fabric_protos.common import common_pb2, configtx_pb2
-from fabric_protos.orderer import configuration_pb2
 
-from network.rules.config import ChannelConfig, ConfigError
-from network.rules.configtx import ConfigUpdateRefused, authorize_update
+from network.rules.config import ChannelConfig
+from network.rules.configtx import RefusedUpdate, authorize_update
 from network.rules.envelope import (
     MalformedMessage,
     OpenedEnvelope,
@@ -133,7 +132,7 @@ def admit(
             in maintenance mode, BAD_REQUEST otherwise.
     """
     kind = classify(envelope)
-    if kind is Kind.NORMAL and is_in_maintenance(config):
+    if kind is Kind.NORMAL and config.maintenance:
         raise Refused(
             common_pb2.SERVICE_UNAVAILABLE,
             "normal transactions are rejected: maintenance mode",
@@ -166,9 +165,8 @@ def propose_config(
             the orderer may not write under it; BAD_REQUEST unless a filter says otherwise.
     """
     try:
-        next_config = authorize_update(config, update.data)
-        bundle = ChannelConfig.from_config(config.channel_id, next_config)
-    except (ConfigUpdateRefused, ConfigError, MalformedMessage) as error:
+        next_config = authorize_update(config, update.raw)
+    except RefusedUpdate as error:
         raise Refused(
             common_pb2.BAD_REQUEST,
             f"error applying config update to existing channel '{config.channel_id}': {error}",
@@ -184,8 +182,9 @@ def propose_config(
             refusal.status,
             f"config update for existing channel did not pass final checks: {refusal.info}",
         ) from refusal
-    _validate_consensus_change(config, bundle)
-    return ProposedConfig(Admitted(Kind.CONFIG_UPDATE, envelope, config.sequence), bundle)
+    following = ChannelConfig.from_config(config.channel_id, next_config)
+    _validate_consensus_change(config, following)
+    return ProposedConfig(Admitted(Kind.CONFIG_UPDATE, envelope, config.sequence), following)
 
 
 def get_last_update(config_envelope: OpenedEnvelope) -> OpenedEnvelope:
@@ -198,25 +197,9 @@ def get_last_update(config_envelope: OpenedEnvelope) -> OpenedEnvelope:
     return open_envelope(message.last_update.SerializeToString())
 
 
-def is_in_maintenance(config: ChannelConfig) -> bool:
-    """Whether the channel is being moved to another consensus type (ConsensusType.State)."""
-    state = get_consensus_type(config).state
-    return bool(state == configuration_pb2.ConsensusType.STATE_MAINTENANCE)
-
-
 def get_readers_policy(config: ChannelConfig) -> str:
     """The policy that a reader of the orderer's blocks must satisfy."""
-    return ORDERER_READERS if is_in_maintenance(config) else READERS
-
-
-def get_consensus_type(config: ChannelConfig) -> Any:
-    """The channel's ConsensusType value (orderer.ConsensusType).
-
-    Raises:
-        MalformedMessage: the value does not parse.
-    """
-    value = config.config.channel_group.groups["Orderer"].values["ConsensusType"].value
-    return parse_message(configuration_pb2.ConsensusType, value)
+    return ORDERER_READERS if config.maintenance else READERS
 
 
 def _filter(
@@ -234,7 +217,7 @@ def _filter(
         )
     if checks_expiry and _is_expired(envelope.signature_header.creator, now):
         raise Refused(common_pb2.BAD_REQUEST, "broadcast client identity expired")
-    policy = ORDERER_WRITERS if is_in_maintenance(config) else WRITERS
+    policy = ORDERER_WRITERS if config.maintenance else WRITERS
     try:
         config.policies.get(policy).evaluate([envelope.signed_data])
     except PolicyUnsatisfied as error:
@@ -269,11 +252,10 @@ def _validate_consensus_change(current: ChannelConfig, following: ChannelConfig)
     A change of type leads to real consensus, which an orderer of ours does not do; entering and
     leaving maintenance mode is allowed.
     """
-    before, after = get_consensus_type(current), get_consensus_type(following)
-    if before.type != after.type:
+    if current.consensus_type != following.consensus_type:
         raise Refused(
             common_pb2.BAD_REQUEST,
             "config update for existing channel did not pass maintenance checks: config "
-            f"transaction inspection failed: attempted to change consensus type from "
-            f"{before.type} to {after.type}, transition not supported",
+            "transaction inspection failed: attempted to change consensus type from "
+            f"{current.consensus_type} to {following.consensus_type}, transition not supported",
         )

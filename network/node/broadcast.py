@@ -1,0 +1,114 @@
+"""orderer.AtomicBroadcast/Broadcast: envelopes in, one answer for each, in order.
+
+The stream ends after the first answer that is not SUCCESS, as Fabric's does
+(orderer/common/broadcast). An answer waits until the envelope's block is on disk; so that a client
+which sends without waiting is not slowed to one envelope a block, up to `IN_FLIGHT` envelopes of a
+stream are under way at once. More are not read: the client's flow control stops it.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from fabric_protos.common import common_pb2
+from fabric_protos.orderer import ab_pb2
+
+from network.node.metrics import CollectorRegistry, Counter
+from network.rules.envelope import OpenedEnvelope
+from network.rules.ordering import Refused, open_message
+
+logger = logging.getLogger("orderer.common.broadcast")
+
+IN_FLIGHT = 256
+
+Submit = Callable[[OpenedEnvelope], "asyncio.Future[int]"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """An envelope of a stream and its fate: the block's number to come, or the refusal it met."""
+
+    channel_id: str
+    type: str
+    outcome: asyncio.Future[int] | Refused
+
+
+class Broadcast:
+    """The broadcast service over `submit` (Registrar.submit)."""
+
+    def __init__(self, submit: Submit, registry: CollectorRegistry) -> None:
+        self._submit = submit
+        self._processed = Counter(
+            "broadcast_processed_count",
+            "The number of transactions processed.",
+            ("channel", "type", "status"),
+            registry,
+        )
+
+    async def serve(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        """Yield BroadcastResponse bytes, one for each envelope."""
+        received: asyncio.Queue[_Received | None] = asyncio.Queue(IN_FLIGHT)
+        reading = asyncio.create_task(self._read(requests, received))
+        try:
+            while (one := await received.get()) is not None:
+                status, info = await _settle(one.outcome)
+                name = common_pb2.Status.Name(status)
+                self._processed.add(one.channel_id, one.type, name)
+                yield ab_pb2.BroadcastResponse(status=status, info=info).SerializeToString()
+                if status != common_pb2.SUCCESS:
+                    logger.info(
+                        "[channel: %s] Rejecting broadcast of %s message from %s with %s: %s",
+                        one.channel_id, one.type, context.peer(), name, info,
+                    )  # fmt: skip
+                    return
+        finally:
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+
+    async def _read(
+        self, requests: AsyncIterator[bytes], received: "asyncio.Queue[_Received | None]"
+    ) -> None:
+        try:
+            async for raw in requests:
+                one = self._accept(raw)
+                await received.put(one)
+                if isinstance(one.outcome, Refused):
+                    break  # what follows a refusal is not ordered
+        except grpc.RpcError as error:
+            logger.debug("Broadcast stream ended: %s", error)
+        await received.put(None)
+
+    def _accept(self, raw: bytes) -> _Received:
+        channel_id = kind = "unknown"
+        try:
+            envelope = open_message(raw)
+            header = envelope.channel_header
+            if header.type in common_pb2.HeaderType.values():
+                kind = common_pb2.HeaderType.Name(header.type)
+            outcome = self._submit(envelope)
+            # Only a channel that exists becomes a label: a client cannot fill the memory with them.
+            channel_id = header.channel_id
+        except Refused as refusal:
+            return _Received(channel_id, kind, refusal)
+        except Exception:
+            # Whatever a client found that we did not foresee ends its stream, not the orderer.
+            logger.exception("A broadcast message met a fault")
+            fault = Refused(common_pb2.INTERNAL_SERVER_ERROR, "internal error: see the log")
+            return _Received(channel_id, kind, fault)
+        return _Received(channel_id, kind, outcome)
+
+
+async def _settle(outcome: asyncio.Future[int] | Refused) -> tuple[int, str]:
+    if isinstance(outcome, Refused):
+        return outcome.status, outcome.info
+    try:
+        # Shielded: a client that leaves does not cancel what is being ordered.
+        await asyncio.shield(outcome)
+    except Refused as refusal:
+        return refusal.status, refusal.info
+    return common_pb2.SUCCESS, ""
