@@ -91,7 +91,7 @@ class Wallet:
             raise ProfileError(
                 f"{name!r} names no identity", "write Organization/user, such as UnitedPayer/admin"
             )
-        member = self._member(wanted)
+        member = self.member(wanted)
         known = [one for one in self.identities() if one.organization == member.name]
         for identity in known:
             if identity.user.lower() == user.partition("@")[0].lower():
@@ -106,15 +106,20 @@ class Wallet:
             f"medfabric identity enroll {user} --as {member.name}/admin",
         )
 
-    def open(self, name: str, now: datetime | None = None) -> Signer:
+    def open(
+        self, name: str, now: datetime | None = None, *, allow_expired: bool = False
+    ) -> Signer:
         """The signer of this name, whose certificate is valid now.
+
+        With `allow_expired` its validity is left to whoever is called: a CA may renew it.
 
         Raises:
             ProfileError: no such identity, or its key cannot be read.
             IdentityExpiredError: its certificate is not valid now.
         """
         identity = self.find(name)
-        validate_period(identity, now or datetime.now(UTC))
+        if not allow_expired:
+            validate_period(identity, now or datetime.now(UTC))
         try:
             return load_signer(identity.msp_folder, identity.msp_id)
         except (OSError, ValueError) as failure:
@@ -123,7 +128,12 @@ class Wallet:
                 f"look into {identity.msp_folder}/keystore, or enrol the identity again",
             ) from failure
 
-    def _member(self, wanted: str) -> Member:
+    def member(self, wanted: str) -> Member:
+        """The organisation of this name, MSP id or domain, in any case.
+
+        Raises:
+            ProfileError: there is none; says which there are.
+        """
         for member in self.members:
             if wanted.lower() in (
                 member.name.lower(),
