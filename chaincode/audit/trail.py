@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chaincode.audit.model import AuditEntry, LogAnchor, LogHead, ReviewItem
+from chaincode.audit.model import AuditEntry, Kind, LogAnchor, LogHead, ReviewItem
 from chaincode.contract import Context
 from chaincode.directory.registry import user_digest
 from chaincode.table import Table, time_part
 
 ENTRIES = Table("audit~patient", AuditEntry)
+DISCLOSURES = Table("audit~disclosure", AuditEntry)
 REVIEWS = Table("audit~review", ReviewItem)
 LOGS = Table("audit~log", LogAnchor)
 LOG_HEADS = Table("audit~loghead", LogHead)
@@ -32,6 +33,9 @@ async def record(ctx: Context, entry: AuditEntry) -> None:
     )
     parts = (entry.patient, time_part(ctx.now), ctx.tx_id, entry.kind.value, entry.subject)
     await ENTRIES.put(ctx, complete, *parts)
+    if entry.kind in (Kind.ACCESS_RELEASED, Kind.CLAIM_SUBMITTED):
+        # Once more by itself: an accounting reads a patient's disclosures, not their whole trail.
+        await DISCLOSURES.put(ctx, complete, *parts)
 
 
 async def open_review(ctx: Context, item: ReviewItem) -> None:
