@@ -97,6 +97,17 @@ REFRAINS = frozenset(
     )
 )
 
+REVOCATION_REASONS = frozenset(
+    {"patient-request", "superseded", "entered-in-error", "delegation-ended", "deceased"}
+)
+EMERGENCY_REASONS = frozenset(
+    {
+        *("life-threatening", "unconscious", "incapacitated", "unable-to-consent"),
+        *("patient-unreachable", "disaster", "threat-to-others", "newborn-emergency"),
+    }
+)
+SCOPES = frozenset({"patient-privacy", "research", "treatment", "adr"})
+
 # FHIR R4 `Consent.policyRule` codes that determine a base decision where the root has no type.
 PERMITTING_POLICIES = frozenset({"OPTIN", "OPTINR", "IMPLIED", "IMPLIEDD"})
 DENYING_POLICIES = frozenset({"OPTOUT", "OPTOUTE", "NOCONSENT"})
