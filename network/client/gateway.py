@@ -9,7 +9,6 @@ from network.client.calls import GatewayCalls
 from network.client.commit import Commit, open_commit
 from network.client.endpoint import Endpoint
 from network.client.network import Network
-from network.client.profile import load_profile
 from network.client.proposal import Proposal, open_proposed
 from network.client.session import Deadlines, OfflineIdentity, Session, Signing
 from network.client.transaction import Transaction, open_prepared
@@ -62,6 +61,9 @@ class Gateway:
         if network is not None:
             if not isinstance(identity, str):
                 raise TypeError('name the identity, such as identity="GeneralHospital/admin"')
+            # Here, so that a client of a plain endpoint does not load the topology's model.
+            from network.client.profile import load_profile
+
             profile = load_profile(network, identity)
             target, who = profile.endpoint, signer or profile.signer
         else:

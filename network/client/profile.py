@@ -1,4 +1,8 @@
-"""From a network file and `Organization/user` to an endpoint and a signer."""
+"""From a network file and `Organization/user` to an endpoint and a signer.
+
+Everything is found by the topology and Fabric's own folder layout under `.medfabric/<network>`,
+whichever engine runs the nodes.
+"""
 
 import os
 from dataclasses import dataclass
@@ -6,9 +10,12 @@ from pathlib import Path
 
 from network.client.endpoint import Endpoint
 from network.client.errors import ProfileError
+from network.client.rest import RestEndpoint
 from network.client.wallet import NETWORK_FOLDER, Member, Wallet
 from network.rules.identity import Signer
-from network.topology.model import Topology, TopologyError, load_topology
+from network.topology.model import Node, NodeKind, Organization, Topology, load_topology
+
+OPERATOR = "Admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +23,143 @@ class Profile:
     """Everything a client needs to act as somebody on a network.
 
     Attributes:
-        topology: the network file's values.
-        folder: the network's folder, `.medfabric/<network>`.
         identity: `Organization/user`, as found.
+        organization: the organisation.
         signer: who signs.
-        endpoint: the gateway peer: the organisation's first.
+        endpoint: the gateway peer: the organisation's first, or for an organisation without
+            peers the first of the network.
+    """
+
+    identity: str
+    organization: Organization
+    signer: Signer
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """A network as seen from this machine.
+
+    Attributes:
+        topology: the network file's values.
+        folder: the network's folder, `.medfabric/<network>` beside the file.
     """
 
     topology: Topology
     folder: Path
-    identity: str
-    signer: Signer
-    endpoint: Endpoint
+
+    @property
+    def wallet(self) -> Wallet:
+        """The identities whose keys are here."""
+        return Wallet(
+            tuple(
+                Member(one.name, one.msp_id, one.domain, self.organization_folder(one))
+                for one in self.topology.organizations
+            )
+        )
+
+    @property
+    def operator_name(self) -> str:
+        """The administrator of the first organisation with a peer: who looks after the network."""
+        owner = next(
+            (one for one in self.topology.organizations if one.peers),
+            self.topology.organizations[0],
+        )
+        return f"{owner.name}/{OPERATOR}"
+
+    def organization_folder(self, organization: Organization) -> Path:
+        """The organisation's folder in cryptogen's layout."""
+        return self.folder / "organizations" / organization.kind_folder / organization.domain
+
+    def tls_root(self, organization: Organization) -> Path:
+        """The file with the certificate that the organisation's TLS certificates chain to."""
+        return (
+            self.organization_folder(organization)
+            / "msp"
+            / "tlscacerts"
+            / (f"tlsca.{organization.domain}-cert.pem")
+        )
+
+    def signer(self, identity: str) -> Signer:
+        """Who signs as `Organization/user`.
+
+        Raises:
+            ProfileError: no such identity, or its key cannot be read.
+            IdentityExpiredError: its certificate is not valid now.
+        """
+        return self.wallet.open(identity)
+
+    def profile(self, identity: str) -> Profile:
+        """Everything to act as `Organization/user`; raises as `signer`."""
+        found = self.wallet.find(identity)
+        organization = self.topology.organization(found.organization)
+        peers = self.nodes(NodeKind.PEER, organization) or self.nodes(NodeKind.PEER)
+        if not peers:
+            raise ProfileError("the network has no peer to talk to", "add one to the network file")
+        return Profile(
+            found.name, organization, self.wallet.open(found.name), self.endpoint(peers[0])
+        )
+
+    def nodes(self, kind: NodeKind, organization: Organization | None = None) -> list[Node]:
+        """The nodes of a kind, of all organisations or of one."""
+        return [
+            node
+            for node in self.topology.nodes()
+            if node.kind is kind
+            and (organization is None or node.organization.name == organization.name)
+        ]
+
+    def endpoint(self, node: Node) -> Endpoint:
+        """Where a peer or orderer serves gRPC.
+
+        Raises:
+            ProfileError: its organisation's TLS root is not here; the network was never up.
+        """
+        try:
+            root = self.tls_root(node.organization).read_bytes()
+        except FileNotFoundError as failure:
+            raise ProfileError(
+                f"network {self.topology.name} has no certificates yet",
+                "bring it up with: medfabric network up",
+            ) from failure
+        return Endpoint(node.address, root, node.fqdn)
+
+    def admin_endpoint(self, orderer: Node) -> RestEndpoint:
+        """An orderer's channel participation interface, called as its organisation's admin."""
+        organization = orderer.organization
+        user = f"{OPERATOR}@{organization.domain}"
+        tls = self.organization_folder(organization) / "users" / user / "tls"
+        return RestEndpoint(
+            f"{orderer.host}:{orderer.admin_port}",
+            self.tls_root(organization),
+            tls / "client.crt",
+            tls / "client.key",
+        )
+
+    def operations_endpoint(self, node: Node) -> RestEndpoint:
+        """A node's health and metrics interface."""
+        return RestEndpoint(f"{node.host}:{node.operations_port}", timeout=5.0)
+
+
+def load_surroundings(network: str | os.PathLike[str]) -> Surroundings:
+    """A network file and its folder.
+
+    Raises:
+        ProfileError: there is no such file.
+        TopologyError: it is not valid; tells every mistake.
+    """
+    path = Path(network)
+    if not path.is_file():
+        raise ProfileError(f"{path}: no such network file", "write one: medfabric network init")
+    topology = load_topology(path, os.environ.get("MEDFABRIC_ENVIRONMENT"))
+    return Surroundings(topology, path.resolve().parent / NETWORK_FOLDER / topology.name)
+
+
+def load_profile(network: str | os.PathLike[str], identity: str) -> Profile:
+    """Everything to act as `Organization/user` on the network of a file.
+
+    Raises:
+        ProfileError: no such file, organisation, identity or key.
+        IdentityExpiredError: the certificate is not valid now.
+    """
+    return load_surroundings(network).profile(identity)

@@ -1,0 +1,262 @@
+"""What each node starts from, in Fabric's own format: core.yaml, orderer.yaml, the CA's file.
+
+The files name every key that an operator of Fabric expects to find; Fabric's own `peer` and
+`orderer` start from them as ours do. All paths are absolute: a node may be started by hand from
+anywhere with `FABRIC_CFG_PATH`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from network.engines.processes import write_whole
+from network.engines.processplan import NodeProcess
+from network.topology.model import Node, NodeKind, Organization, Topology
+
+LOG = "node.log"
+CA_FILE = "fabric-ca-server-config.yaml"
+HEADER = (
+    "# Written by `medfabric network up` from the network file; changes here are overwritten.\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things are in a network's folder.
+
+    Attributes:
+        folder: `.medfabric/<network>`.
+    """
+
+    folder: Path
+
+    @property
+    def organizations(self) -> Path:
+        """Keys and certificates, in cryptogen's layout."""
+        return self.folder / "organizations"
+
+    @property
+    def channels(self) -> Path:
+        """Genesis blocks."""
+        return self.folder / "channels"
+
+    @property
+    def run(self) -> Path:
+        """Process ids and the supervisor's files."""
+        return self.folder / "run"
+
+    def node(self, name: str) -> Path:
+        """A node's folder: its settings, ledger and log."""
+        return self.folder / "nodes" / name
+
+    def log(self, name: str) -> Path:
+        """A node's log."""
+        return self.node(name) / LOG
+
+    def organization(self, organization: Organization) -> Path:
+        """An organisation's keys and certificates."""
+        return self.organizations / organization.kind_folder / organization.domain
+
+    def identity(self, node: Node) -> Path:
+        """A peer's or orderer's `msp` and `tls` folders."""
+        kind = "orderers" if node.kind is NodeKind.ORDERER else "peers"
+        return self.organization(node.organization) / kind / node.fqdn
+
+
+def write_node(layout: Layout, topology: Topology, node: Node) -> NodeProcess:
+    """The node's folder holds its settings; returns the process that runs on them."""
+    folder = layout.node(node.fqdn)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if node.kind is NodeKind.ORDERER:
+        name, settings, variable = "orderer.yaml", orderer_yaml(layout, node), "FABRIC_CFG_PATH"
+    elif node.kind is NodeKind.PEER:
+        name, settings, variable = "core.yaml", core_yaml(layout, topology, node), "FABRIC_CFG_PATH"
+    else:
+        name, settings, variable = CA_FILE, ca_yaml(layout, node), "FABRIC_CA_SERVER_HOME"
+    write_settings(folder / name, settings)
+    return NodeProcess(
+        name=node.fqdn,
+        module="network.node",
+        arguments=(str(node.kind.value),),
+        folder=str(folder),
+        log=str(layout.log(node.fqdn)),
+        environment={variable: str(folder)},
+    )
+
+
+def write_settings(path: Path, settings: dict[str, Any]) -> None:
+    """The file holds the settings; it is left alone when it does already."""
+    text = HEADER + yaml.safe_dump(settings, sort_keys=False, width=100)
+    if not path.exists() or path.read_text() != text:
+        write_whole(path, text)
+
+
+def orderer_yaml(layout: Layout, node: Node) -> dict[str, Any]:
+    """An orderer's settings (Fabric: sampleconfig/orderer.yaml)."""
+    identity, data = layout.identity(node), layout.node(node.fqdn)
+    tls = identity / "tls"
+    pair = {"PrivateKey": str(tls / "server.key"), "Certificate": str(tls / "server.crt")}
+    roots = [str(tls / "ca.crt")]
+    return {
+        "General": {
+            "ListenAddress": node.host,
+            "ListenPort": node.port,
+            "TLS": {"Enabled": True, **pair, "RootCAs": roots, "ClientAuthRequired": False},
+            "Keepalive": {
+                "ServerMinInterval": "60s",
+                "ServerInterval": "7200s",
+                "ServerTimeout": "20s",
+            },
+            "MaxRecvMsgSize": 104857600,
+            "MaxSendMsgSize": 104857600,
+            "Cluster": {
+                "SendBufferSize": 100,
+                "ClientCertificate": pair["Certificate"],
+                "ClientPrivateKey": pair["PrivateKey"],
+                "RootCAs": roots,
+            },
+            "BootstrapMethod": "none",
+            "LocalMSPDir": str(identity / "msp"),
+            "LocalMSPID": node.organization.msp_id,
+            "BCCSP": {"Default": "SW", "SW": {"Hash": "SHA2", "Security": 256}},
+            "Authentication": {"TimeWindow": "15m", "NoExpirationChecks": False},
+        },
+        "FileLedger": {"Location": str(data / "ledger")},
+        "Consensus": {"WALDir": str(data / "wal"), "SnapDir": str(data / "snapshots")},
+        "Operations": {
+            "ListenAddress": f"{node.host}:{node.operations_port}",
+            "TLS": {"Enabled": False},
+        },
+        "Metrics": {"Provider": "prometheus"},
+        "Admin": {
+            "ListenAddress": f"{node.host}:{node.admin_port}",
+            "TLS": {
+                "Enabled": True,
+                **pair,
+                "RootCAs": roots,
+                "ClientAuthRequired": True,
+                "ClientRootCAs": roots,
+            },
+        },
+        "ChannelParticipation": {"Enabled": True, "MaxRequestBodySize": "1 MB"},
+    }
+
+
+def core_yaml(layout: Layout, topology: Topology, node: Node) -> dict[str, Any]:
+    """A peer's settings (Fabric: sampleconfig/core.yaml)."""
+    identity, data = layout.identity(node), layout.node(node.fqdn)
+    return {
+        "peer": {
+            "id": node.fqdn,
+            "networkId": topology.name,
+            "listenAddress": node.address,
+            "address": node.address,
+            "addressAutoDetect": False,
+            "localMspId": node.organization.msp_id,
+            "localMspType": "bccsp",
+            "mspConfigPath": str(identity / "msp"),
+            "fileSystemPath": str(data / "ledger"),
+            "tls": {
+                "enabled": True,
+                "clientAuthRequired": False,
+                "cert": {"file": str(identity / "tls" / "server.crt")},
+                "key": {"file": str(identity / "tls" / "server.key")},
+                "rootcert": {"file": str(identity / "tls" / "ca.crt")},
+            },
+            "BCCSP": {"Default": "SW", "SW": {"Hash": "SHA2", "Security": 256}},
+            "authentication": {"timewindow": "15m"},
+            "keepalive": {"minInterval": "60s", "interval": "7200s", "timeout": "20s"},
+            "gossip": {
+                "bootstrap": node.address,
+                "endpoint": node.address,
+                "externalEndpoint": node.address,
+                "useLeaderElection": False,
+                "orgLeader": True,
+                "state": {"enabled": False},
+                "pvtData": {
+                    "pullRetryThreshold": "60s",
+                    "transientstoreMaxBlockRetention": 1000,
+                    "btlPullMargin": 10,
+                    "reconciliationEnabled": True,
+                    "reconcileSleepInterval": "1m",
+                    "reconcileBatchSize": 10,
+                },
+            },
+            "gateway": {
+                "enabled": True,
+                "endorsementTimeout": "30s",
+                "broadcastTimeout": "30s",
+                "dialTimeout": "30s",
+            },
+            "discovery": {"enabled": True, "orgMembersAllowedAccess": False},
+            "deliveryclient": {"reconnectTotalTimeThreshold": "3600s", "connTimeout": "3s"},
+            "limits": {
+                "concurrency": {
+                    "endorserService": 2500,
+                    "deliverService": 2500,
+                    "gatewayService": 500,
+                }
+            },
+            "maxRecvMsgSize": 104857600,
+            "maxSendMsgSize": 104857600,
+        },
+        "vm": {"endpoint": ""},
+        "chaincode": {
+            "mode": "net",
+            "startuptimeout": "300s",
+            "executetimeout": "30s",
+            "installTimeout": "300s",
+            "externalBuilders": [
+                {
+                    "name": "ccaas_builder",
+                    "path": "/opt/hyperledger/ccaas_builder",
+                    "propagateEnvironment": ["CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG"],
+                }
+            ],
+            "system": {"_lifecycle": "enable", "cscc": "enable", "qscc": "enable"},
+        },
+        "ledger": {
+            "state": {"stateDatabase": "goleveldb", "totalQueryLimit": 100000},
+            "history": {"enableHistoryDatabase": True},
+            "pvtdataStore": {"purgeInterval": 100, "purgedKeyAuditLogging": True},
+            "snapshots": {"rootDir": str(data / "snapshots")},
+        },
+        "operations": {
+            "listenAddress": f"{node.host}:{node.operations_port}",
+            "tls": {"enabled": False},
+        },
+        "metrics": {"provider": "prometheus"},
+    }
+
+
+def ca_yaml(layout: Layout, node: Node) -> dict[str, Any]:
+    """A CA's settings (Fabric CA: fabric-ca-server-config.yaml).
+
+    `ca.imports` is ours: the organisation's certificates that were made before the CA ran become
+    known to it, so that they can be renewed and revoked.
+    """
+    organization = layout.organization(node.organization)
+    domain = node.organization.domain
+    return {
+        "version": "1.5",
+        "address": node.host,
+        "port": node.port,
+        "tls": {
+            "enabled": True,
+            "certfile": str(organization / "ca" / "tls" / "server.crt"),
+            "keyfile": str(organization / "ca" / "tls" / "server.key"),
+        },
+        "ca": {
+            "name": f"ca.{domain}",
+            "certfile": str(organization / "ca" / f"ca.{domain}-cert.pem"),
+            "keyfile": str(organization / "ca" / "priv_sk"),
+            "imports": [str(organization)],
+        },
+        "db": {"type": "sqlite3", "datasource": str(layout.node(node.fqdn) / "ca.db")},
+        "operations": {
+            "listenAddress": f"{node.host}:{node.operations_port}",
+            "tls": {"enabled": False},
+        },
+    }
