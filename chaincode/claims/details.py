@@ -325,3 +325,26 @@ class SealedInformation:
 
     salt: bytes
     information: Information
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionInput:
+    """What the payer decides with: the salt, and the lines if it decides by hand.
+
+    Without lines the rules decide. `accept_deferred` lets them decide although facts are missing
+    that a check would need; the decision's checks then say DEFERRED.
+    """
+
+    salt: bytes
+    lines: tuple[LineDecision, ...] = ()
+    accept_deferred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimFile:
+    """All that a party sees of a claim's private side; what is not there yet is left out."""
+
+    details: SealedDetails | None = None
+    decisions: tuple[SealedAdjudication, ...] = ()
+    remittances: tuple[SealedRemittance, ...] = ()
+    information: tuple[SealedInformation, ...] = ()

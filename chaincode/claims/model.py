@@ -6,11 +6,11 @@ of service, a diagnosis or a procedure (those are `details`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from chaincode.claims.states import Action, Outcome, Status
+from chaincode.claims.states import Outcome, Status
 from chaincode.records.model import Membership
 
 
@@ -78,7 +78,8 @@ class Filing:
 
     `provider` is the MSP id of the organisation that billed, empty if it is none of ours;
     `commitment` is `commitment.CLAIM` over the salt and the canonical JSON of the details;
-    `replaces` names the claim this one corrects, `coordinates` the one a prior payer decided.
+    `replaces` names the claim this one corrects, `coordinates` the one a prior payer decided;
+    `labels` are its security labels, None if nobody labelled it (read as restricted).
     """
 
     claim: str
@@ -88,6 +89,7 @@ class Filing:
     provider: str = ""
     room: Room = Room.SHARED
     evidence: tuple[Evidence, ...] = ()
+    labels: tuple[str, ...] | None = None
     replaces: str = ""
     coordinates: str = ""
 
@@ -209,16 +211,24 @@ class SubmissionResult:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Which claim an edge changes, and the version that it rests on."""
+    """Which claim to change, the version that rests on, and why.
+
+    In the shared room the private part travels in a transient field and `commitment` stays empty;
+    in the payer's own room `StagePrivate` or `StageDecision` made it before.
+    """
 
     claim: str
     version: int
-    action: Action | None = None
+    reasons: tuple[Reason, ...] = ()
+    commitment: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """The public face of a decision; in the payer's own room made by `StageDecision`."""
+    """The public face of a decision; for the payer's own room `StageDecision` makes it.
+
+    `units` is what the claim takes from prior authorisations, by handle.
+    """
 
     claim: str
     version: int
@@ -227,6 +237,24 @@ class Notice:
     decision: bytes
     checks: tuple[CheckResult, ...]
     appeal_days: int
+    units: dict[str, int] = field(default_factory=dict)
+
+
+class PrivateKind(StrEnum):
+    """The private values that go with a claim's later steps."""
+
+    REMITTANCE = "remittance"
+    INFORMATION = "information"
+
+
+@dataclass(frozen=True, slots=True)
+class StagedCommitment:
+    """What `StagePrivate` put into the payer's own room, by commitment."""
+
+    claim: str
+    version: int
+    kind: PrivateKind
+    commitment: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +281,15 @@ class FactKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RegistrationRequest:
+    """A fact by commitment. `units` is what a prior authorisation grants."""
+
+    handle: str
+    commitment: bytes
+    units: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """A payer's commitment to a fact. `units_left` counts down a prior authorisation."""
 
@@ -263,6 +300,15 @@ class Registration:
     version: int
     registered_at: datetime
     units_left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TableLoad:
+    """A table by the SHA-256 of its bytes; with `content` if everybody may read it."""
+
+    name: str
+    digest: bytes
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,3 +352,10 @@ class BatchSubmitted:
     submitter: str
     accepted: tuple[str, ...]
     rejected: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimHistory:
+    """Every change of a claim, oldest first."""
+
+    steps: tuple[Step, ...]
