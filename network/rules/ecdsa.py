@@ -22,8 +22,8 @@ CURVE_ORDERS: Mapping[str, int] = {
         16,
     ),
     "secp521r1": int(
-        "01FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFA"
-        "51868783BF2F966B7FCC0148F709A5D03BB5C9B8899C47AEBB6FB71E91386409",
+        "01FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"
+        "FA51868783BF2F966B7FCC0148F709A5D03BB5C9B8899C47AEBB6FB71E91386409",
         16,
     ),
 }
@@ -34,7 +34,7 @@ class MalformedSignature(ValueError):
 
 
 def get_curve_order(curve: ec.EllipticCurve) -> int:
-    """Return the order of ``curve``; raises `MalformedSignature` for curves Fabric does not know."""
+    """Return the order of ``curve``; raises `MalformedSignature` for an unknown one."""
     try:
         return CURVE_ORDERS[curve.name]
     except KeyError:

@@ -40,8 +40,9 @@ def sanitize_certificate(
 ) -> x509.Certificate:
     """Return the certificate with a low-S signature, itself when it has one already.
 
-    Without the issuer or the signing key the curve is told from the size of the signature's numbers. A signature that
-    cannot be read leaves the certificate as it is: whether it is valid is the MSP's question.
+    Without the issuer or the signing key the curve is told from the size of the signature's
+    numbers. A signature that cannot be read leaves the certificate as it is: whether it is valid
+    is the MSP's question.
     """
     if not is_ecdsa_signed(certificate):
         return certificate
