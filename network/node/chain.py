@@ -25,10 +25,10 @@ import contextlib
 import logging
 import secrets
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
 
 from fabric_protos.common import common_pb2
 
@@ -38,6 +38,7 @@ from network.rules.blockcutter import BatchLimits, BlockCutter
 from network.rules.config import ChannelConfig
 from network.rules.envelope import OpenedEnvelope
 from network.rules.identity import Signer
+from network.rules.leadership import Part, find_part
 from network.rules.ordering import (
     Admitted,
     Kind,
@@ -76,9 +77,13 @@ class Chain:
         config: ChannelConfig,
         signer: Signer,
         *,
+        tls_certificate: bytes = b"",
         checks_expiry: bool = True,
     ) -> None:
+        """`tls_certificate` (PEM) is how the config's consenters name this orderer."""
         self._store = store
+        self._tls_certificate = tls_certificate
+        self._part = find_part(config, tls_certificate)
         self._config = config
         self._signer = signer
         self._checks_expiry = checks_expiry
@@ -92,12 +97,21 @@ class Chain:
         self._last_cut = 0.0
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._on_config: Callable[[], None] = lambda: None
 
     @classmethod
     async def open(
-        cls, store: BlockStore, signer: Signer, *, checks_expiry: bool = True
+        cls,
+        store: BlockStore,
+        signer: Signer,
+        *,
+        tls_certificate: bytes = b"",
+        checks_expiry: bool = True,
+        on_config: Callable[[], None] = lambda: None,
     ) -> "Chain":
         """The chain in `store`, ordering from its last block on.
+
+        `on_config` is called after each new config has come into force.
 
         Raises:
             StoreError: a block cannot be read.
@@ -106,8 +120,13 @@ class Chain:
         newest = open_block(await store.get_block(store.height - 1))
         config_block = open_block(await store.get_block(store.last_config))
         chain = cls(
-            store, ChannelConfig.from_block(config_block), signer, checks_expiry=checks_expiry
+            store,
+            ChannelConfig.from_block(config_block),
+            signer,
+            tls_certificate=tls_certificate,
+            checks_expiry=checks_expiry,
         )
+        chain._on_config = on_config
         chain._previous_hash = header_hash(newest.header)
         chain._task = asyncio.create_task(chain._order(), name=f"order {chain.channel_id}")
         return chain
@@ -133,6 +152,11 @@ class Chain:
     def last_config(self) -> int:
         """The number of the newest config block on disk."""
         return self._store.last_config
+
+    @property
+    def part(self) -> Part:
+        """What this orderer is to the channel; only its leader orders."""
+        return self._part
 
     @property
     def failure(self) -> str:
@@ -201,6 +225,8 @@ class Chain:
             raise Refused(common_pb2.SERVICE_UNAVAILABLE, self.failure)
         if self._closing:
             raise Refused(common_pb2.SERVICE_UNAVAILABLE, "the orderer is stopping")
+        if self._part is not Part.LEADER:
+            raise Refused(common_pb2.SERVICE_UNAVAILABLE, self._describe_leader())
         full = len(self._waiting) >= MAX_WAITING or (
             self._waiting and self._waiting_bytes + size > MAX_WAITING_BYTES
         )
@@ -210,6 +236,15 @@ class Chain:
                 f"{len(self._waiting)} messages wait to be ordered on channel "
                 f"{self.channel_id}: try again later",
             )
+
+    def _describe_leader(self) -> str:
+        if not self._config.consenters or self._config.consensus_type != "etcdraft":
+            return f"this orderer has no part in ordering channel {self.channel_id}"
+        leader = self._config.consenters[0]
+        return (
+            f"this orderer does not lead channel {self.channel_id}: its first consenter, "
+            f"{leader.host}:{leader.port}, does"
+        )
 
     def _propose(self, update: OpenedEnvelope) -> ProposedConfig:
         return propose_config(
@@ -304,6 +339,8 @@ class Chain:
         self._last_cut = monotonic()
         if proposed is not None:
             self._config = proposed.config
+            self._part = find_part(proposed.config, self._tls_certificate)
+            self._on_config()
             self._cutter.limits = _get_limits(proposed.config)
             logger.info(
                 "[channel: %s] Config sequence %d is in force from block %d on",
@@ -339,14 +376,3 @@ def _refuse(done: asyncio.Future[int], refusal: Refused) -> None:
 
 def _get_limits(config: ChannelConfig) -> BatchLimits:
     return BatchLimits(config.batch.max_messages, config.batch.preferred_max_bytes)
-
-
-def describe(chain: Chain) -> dict[str, Any]:
-    """A channel as the participation API tells of it, without its URL."""
-    return {
-        "name": chain.channel_id,
-        "url": "",
-        "consensusRelation": "consenter",
-        "status": "failed" if chain.failure else "active",
-        "height": chain.height,
-    }

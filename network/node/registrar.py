@@ -5,6 +5,7 @@ Everything here happens in one event loop; joining and removing are serialised b
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,20 @@ class CannotJoin(ValueError):
 class Registrar:
     """The orderer's chains by channel id."""
 
-    def __init__(self, location: Path, signer: Signer, *, checks_expiry: bool = True) -> None:
+    def __init__(
+        self,
+        location: Path,
+        signer: Signer,
+        *,
+        tls_certificate: bytes = b"",
+        checks_expiry: bool = True,
+        on_config: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`tls_certificate` (PEM) names this orderer among a channel's consenters; `on_config` is
+        called whenever a channel is joined or its config changes."""
         self._location = location
+        self._tls_certificate = tls_certificate
+        self._on_config = on_config
         self._signer = signer
         self._checks_expiry = checks_expiry
         self._chains: dict[str, Chain] = {}
@@ -98,7 +111,8 @@ class Registrar:
                 )
             store = await BlockStore.create(self._location, channel_id, block.SerializeToString())
             chain = self._chains[channel_id] = await self._open_chain(store)
-        logger.info("Joined channel '%s'", channel_id)
+        self._on_config()
+        logger.info("Joined channel '%s' as its %s", channel_id, chain.part.value)
         return chain
 
     async def remove(self, channel_id: str) -> None:
@@ -125,4 +139,10 @@ class Registrar:
         return "; ".join(failed)
 
     async def _open_chain(self, store: BlockStore) -> Chain:
-        return await Chain.open(store, self._signer, checks_expiry=self._checks_expiry)
+        return await Chain.open(
+            store,
+            self._signer,
+            tls_certificate=self._tls_certificate,
+            checks_expiry=self._checks_expiry,
+            on_config=self._on_config,
+        )

@@ -1,0 +1,253 @@
+"""The orderer: orderer.AtomicBroadcast over channels that `osnadmin` joins it to.
+
+Starts from what Fabric's `orderer` starts from: orderer.yaml with ORDERER_* on top, a local MSP,
+TLS files and a folder for blocks. Keys of Fabric's that mean nothing here (Cluster, Consensus,
+BCCSP, Profile, Debug) are ignored. It orders alone (see `network.rules.leadership`).
+
+Start: settings → identity → channels from disk → operations, admin and gRPC servers. Stop, on
+SIGTERM or SIGINT: no new calls → what was accepted is ordered and stored → done.
+"""
+
+import asyncio
+import logging
+import platform
+import signal
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from network.node.block_store import StoreError
+from network.node.broadcast import Broadcast
+from network.node.deliver import BlockFormat, Deliver, send_block
+from network.node.grpc_server import (
+    DEFAULT_LIMITS,
+    Limits,
+    RotatingTls,
+    make_server,
+    read_server_tls,
+)
+from network.node.http_server import HttpServer, read_http_tls
+from network.node.logs import LogSpec
+from network.node.metrics import CollectorRegistry, Readings
+from network.node.operations import COMMIT, VERSION, HealthCheck, build_operations
+from network.node.participation import DEFAULT_MAX_BODY, build_participation
+from network.node.registrar import Registrar
+from network.node.settings import Settings, SettingsError
+from network.rules.identity import Signer
+from network.rules.ordering import get_readers_policy
+from network.topology.mspfolder import InvalidMspFolder, load_signer
+
+logger = logging.getLogger("orderer.common.server")
+
+# Seconds that streams under way get at the end; Deliver streams never end by themselves.
+GRACE = 0.5
+
+
+class Orderer:
+    """One ordering node; `start`, then `stop`. `port`, `admin_port`, `operations_port` are taken
+    when started."""
+
+    def __init__(self, settings: Settings, log_spec: LogSpec) -> None:
+        """Raises SettingsError for whatever it cannot start with."""
+        _validate_bootstrap(settings)
+        self._settings = settings
+        self._metrics = CollectorRegistry(auto_describe=False)
+        self._checks: dict[str, HealthCheck] = {}
+        tls = read_server_tls(settings, "General.TLS")
+        self._tls = RotatingTls(tls) if tls else None
+        self._own_roots = tls.client_roots if tls else b""
+        self.registrar = Registrar(
+            _get_location(settings),
+            load_local_signer(settings),
+            tls_certificate=tls.certificate if tls else b"",
+            checks_expiry=not settings.get_bool("General.Authentication.NoExpirationChecks"),
+            on_config=self._follow_configs,
+        )
+        self._checks["orderer"] = self.registrar.check_health
+        self._grpc = make_server(self._tls, _read_limits(settings))
+        self._add_services(settings)
+        self._operations = self._build_operations(log_spec)
+        self._admin = self._build_admin()
+        self.port = self.admin_port = self.operations_port = 0
+
+    async def start(self) -> None:
+        """Open the channels and serve.
+
+        Raises:
+            SettingsError: the block folder cannot be used.
+            ListenError: an address cannot be taken.
+        """
+        try:
+            await self.registrar.open()
+        except StoreError as error:
+            raise SettingsError(f"FileLedger.Location: {error}") from error
+        self._follow_configs()
+        settings = self._settings
+        self.operations_port = await self._operations.start(
+            settings.get_text("Operations.ListenAddress", "127.0.0.1:0")
+        )
+        self.admin_port = await self._admin.start(
+            settings.get_text("Admin.ListenAddress", "127.0.0.1:0")
+        )
+        host = settings.get_text("General.ListenAddress", "127.0.0.1")
+        port = settings.get_port("General.ListenPort", 7050)
+        self.port = await self._grpc.start(f"{host}:{port}")
+        logger.info(
+            "Starting orderer:\n Version: %s\n Commit SHA: %s\n Python version: %s\n OS/Arch: %s",
+            VERSION, COMMIT, platform.python_version(),
+            f"{platform.system().lower()}/{platform.machine()}",
+        )  # fmt: skip
+        logger.info("Beginning to serve requests")
+
+    async def stop(self) -> None:
+        """Take no new calls, order and store what was accepted, close everything."""
+        await self._grpc.stop(GRACE)
+        await self.registrar.close()
+        await self._admin.stop()
+        await self._operations.stop()
+
+    def _add_services(self, settings: Settings) -> None:
+        broadcast = Broadcast(self.registrar.submit, self._metrics)
+        deliver = Deliver(
+            self.registrar.get,
+            time_window=settings.get_duration("General.Authentication.TimeWindow", 900.0),
+            binds_tls=self._grpc.mutual_tls_required,
+            checks_expiry=not settings.get_bool("General.Authentication.NoExpirationChecks"),
+            registry=self._metrics,
+        )
+        self._grpc.grpc.add_generic_rpc_handlers([build_atomic_broadcast(broadcast, deliver)])
+
+    def _build_operations(self, log_spec: LogSpec) -> HttpServer:
+        settings = self._settings
+        uses_prometheus = settings.get_text("Metrics.Provider") == "prometheus"
+        tls = read_http_tls(settings, "Operations.TLS")
+        Readings(
+            "ledger_blockchain_height", "Height of the chain in blocks.", ("channel",),
+            self._metrics, self._read_heights,
+        )  # fmt: skip
+        app = build_operations(
+            checks=self._checks,
+            log_spec=log_spec,
+            registry=self._metrics if uses_prometheus else None,
+            needs_certificate=tls is not None,
+        )
+        return HttpServer(app, tls)
+
+    def _build_admin(self) -> HttpServer:
+        settings = self._settings
+        tls = read_http_tls(settings, "Admin.TLS")
+        if tls and not tls.client_auth_required:
+            raise SettingsError(
+                "Admin.TLS.ClientAuthRequired must be set to true if Admin.TLS.Enabled is set to "
+                f"true ({settings.file})"
+            )
+        max_body = settings.get_size("ChannelParticipation.MaxRequestBodySize", DEFAULT_MAX_BODY)
+        return HttpServer(build_participation(self.registrar, max_body), tls)
+
+    def _read_heights(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        for chain in self.registrar.list():
+            yield (chain.channel_id,), float(chain.height)
+
+    def _follow_configs(self) -> None:
+        """Let clients of every channel's organisations in, where client certificates are asked."""
+        if self._tls is None or not self._tls.tls.client_auth_required:
+            return
+        roots = {
+            root: None
+            for chain in self.registrar.list()
+            for msp in chain.config.msps.msps.values()
+            for root in msp.tls_certificates
+        }
+        self._tls.tls = replace(self._tls.tls, client_roots=b"\n".join([self._own_roots, *roots]))
+
+
+def build_atomic_broadcast(broadcast: Broadcast, deliver: Deliver) -> Any:
+    """The gRPC handlers of orderer.AtomicBroadcast; messages pass as bytes."""
+    form = BlockFormat(get_readers_policy, send_block)
+
+    def serve_deliver(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        return deliver.serve(requests, context, form)
+
+    return grpc.method_handlers_generic_handler(
+        "orderer.AtomicBroadcast",
+        {
+            "Broadcast": grpc.stream_stream_rpc_method_handler(broadcast.serve),
+            "Deliver": grpc.stream_stream_rpc_method_handler(serve_deliver),
+        },
+    )
+
+
+def load_local_signer(settings: Settings) -> Signer:
+    """The node's identity and key, from General.LocalMSPDir and General.LocalMSPID.
+
+    Raises:
+        SettingsError: the folder is no MSP with a key.
+    """
+    folder = settings.get_path("General.LocalMSPDir", "msp")
+    assert folder is not None
+    msp_id = settings.get_text("General.LocalMSPID", "SampleOrg")
+    try:
+        return load_signer(folder, msp_id)
+    except InvalidMspFolder as error:
+        raise SettingsError(
+            f"General.LocalMSPDir: Failed to load local MSP: {error} ({settings.file})"
+        ) from error
+
+
+async def serve(settings: Settings, log_spec: LogSpec) -> None:
+    """Run an orderer until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError, ListenError: it cannot start.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    orderer = Orderer(settings, log_spec)
+    try:
+        await orderer.start()
+        await stopping.wait()
+        logger.info("Stopping")
+    finally:
+        await orderer.stop()
+
+
+def _validate_bootstrap(settings: Settings) -> None:
+    method = settings.get_text("General.BootstrapMethod", "none")
+    if method == "file":
+        raise SettingsError(
+            "Bootstrap method: 'file' is forbidden, since system channel is no longer supported: "
+            "set General.BootstrapMethod to none and join channels with osnadmin"
+        )
+    if method != "none":
+        raise SettingsError(f"Unknown bootstrap method: {method}")
+
+
+def _get_location(settings: Settings) -> Path:
+    location = settings.get_path("FileLedger.Location", "/var/hyperledger/production/orderer")
+    assert location is not None
+    return location
+
+
+def _read_limits(settings: Settings) -> Limits:
+    defaults = DEFAULT_LIMITS
+    return Limits(
+        max_receive_size=settings.get_int("General.MaxRecvMsgSize", defaults.max_receive_size),
+        max_send_size=settings.get_int("General.MaxSendMsgSize", defaults.max_send_size),
+        ping_interval=settings.get_duration(
+            "General.Keepalive.ServerInterval", defaults.ping_interval
+        ),
+        ping_timeout=settings.get_duration(
+            "General.Keepalive.ServerTimeout", defaults.ping_timeout
+        ),
+        min_ping_interval=settings.get_duration(
+            "General.Keepalive.ServerMinInterval", defaults.min_ping_interval
+        ),
+        connection_timeout=settings.get_duration(
+            "General.ConnectionTimeout", defaults.connection_timeout
+        ),
+    )
