@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from fabric_protos.common import common_pb2
@@ -25,7 +25,12 @@ logger = logging.getLogger("orderer.common.broadcast")
 
 IN_FLIGHT = 256
 
-Submit = Callable[[OpenedEnvelope], "asyncio.Future[int]"]
+
+class Chain(Protocol):
+    """A channel that takes messages (network.node.chain.Chain is one)."""
+
+    def submit(self, envelope: OpenedEnvelope) -> "asyncio.Future[int]":
+        """Queue the envelope; the future is its block's number. Raises Refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,12 @@ class _Received:
 
 
 class Broadcast:
-    """The broadcast service over `submit` (Registrar.submit)."""
+    """The broadcast service over the channels that `get_chain` finds (Registrar.get)."""
 
-    def __init__(self, submit: Submit, registry: CollectorRegistry) -> None:
-        self._submit = submit
+    def __init__(
+        self, get_chain: Callable[[str], Chain | None], registry: CollectorRegistry
+    ) -> None:
+        self._get_chain = get_chain
         self._processed = Counter(
             "broadcast_processed_count",
             "The number of transactions processed.",
@@ -90,9 +97,12 @@ class Broadcast:
             header = envelope.channel_header
             if header.type in common_pb2.HeaderType.values():
                 kind = common_pb2.HeaderType.Name(header.type)
-            outcome = self._submit(envelope)
+            chain = self._get_chain(header.channel_id)
+            if chain is None:
+                raise Refused(common_pb2.BAD_REQUEST, "channel does not exist")
             # Only a channel that exists becomes a label: a client cannot fill the memory with them.
             channel_id = header.channel_id
+            outcome = chain.submit(envelope)
         except Refused as refusal:
             return _Received(channel_id, kind, refusal)
         except Exception:

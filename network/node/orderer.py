@@ -110,7 +110,7 @@ class Orderer:
         await self._operations.stop()
 
     def _add_services(self, settings: Settings) -> None:
-        broadcast = Broadcast(self.registrar.submit, self._metrics)
+        broadcast = Broadcast(self.registrar.get, self._metrics)
         deliver = Deliver(
             self.registrar.get,
             time_window=settings.get_duration("General.Authentication.TimeWindow", 900.0),
@@ -168,8 +168,10 @@ def build_atomic_broadcast(broadcast: Broadcast, deliver: Deliver) -> Any:
     """The gRPC handlers of orderer.AtomicBroadcast; messages pass as bytes."""
     form = BlockFormat(get_readers_policy, send_block)
 
-    def serve_deliver(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-        return deliver.serve(requests, context, form)
+    # grpc.aio recognises a stream by the handler being an asynchronous generator itself.
+    async def serve_deliver(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        async for response in deliver.serve(requests, context, form):
+            yield response
 
     return grpc.method_handlers_generic_handler(
         "orderer.AtomicBroadcast",

@@ -9,15 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fabric_protos.common import common_pb2
-
 from network.node.block_store import BlockStore, StoreError, list_channels
 from network.node.chain import Chain
 from network.rules.config import InvalidConfig
-from network.rules.envelope import OpenedEnvelope
 from network.rules.identity import Signer
 from network.rules.joining import validate_join_block
-from network.rules.ordering import Refused
 
 logger = logging.getLogger("orderer.common.multichannel")
 
@@ -77,17 +73,6 @@ class Registrar:
     def list(self) -> list[Chain]:
         """Every chain, by channel id."""
         return [self._chains[channel_id] for channel_id in sorted(self._chains)]
-
-    def submit(self, envelope: OpenedEnvelope) -> asyncio.Future[int]:
-        """Order an envelope on the channel that its header names (`Chain.submit`).
-
-        Raises:
-            Refused: as the BroadcastResponse to send.
-        """
-        chain = self._chains.get(envelope.channel_header.channel_id)
-        if chain is None:
-            raise Refused(common_pb2.BAD_REQUEST, "channel does not exist")
-        return chain.submit(envelope)
 
     async def join(self, block: Any) -> Chain:
         """Start the channel that the genesis block `block` begins; it is durable on return.
