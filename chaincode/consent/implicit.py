@@ -16,14 +16,9 @@ _SENSITIVE = Rule(labels=tuple(sorted(codes.SENSITIVITIES)))
 _CLINICIAN = Party("role:clinician")
 
 
-def _root(uri: str, effect: Effect, rule: Rule) -> CompiledRule:
-    return CompiledRule(rule, effect, Match(f"implicit:{uri}"))
-
-
-ROOTS: Mapping[str, CompiledRule] = {
-    # "Permit for clinicians that have authorization for Treatment use, no other access."
-    codes.POLICY_BASIC_NORMAL: _root(
-        codes.POLICY_BASIC_NORMAL,
+RULES: Mapping[str, tuple[Effect, Rule]] = {
+    # "Permit for clinicians that have authorization for Treatment use", and no other access.
+    codes.POLICY_BASIC_NORMAL: (
         Effect.PERMIT,
         Rule(
             actors=(_CLINICIAN,),
@@ -33,10 +28,17 @@ ROOTS: Mapping[str, CompiledRule] = {
         ),
     ),
     # "Permit for all authorized uses."
-    codes.POLICY_ALL_NORMAL: _root(
-        codes.POLICY_ALL_NORMAL, Effect.PERMIT, Rule(labels=("N",), exceptions=(_SENSITIVE,))
+    codes.POLICY_ALL_NORMAL: (Effect.PERMIT, Rule(labels=("N",), exceptions=(_SENSITIVE,))),
+    # "Deny for all use, except" break-glass. As an implicit policy, the exception is made by a
+    # declared emergency before this is asked; as a patient's own, by this rule.
+    codes.POLICY_BREAK_GLASS_ONLY: (
+        Effect.DENY,
+        Rule(exceptions=(Rule(purposes=(codes.BREAK_GLASS,)),)),
     ),
-    # "Deny for all use, except" a declared break-glass, which is decided before this.
-    codes.POLICY_BREAK_GLASS_ONLY: _root(codes.POLICY_BREAK_GLASS_ONLY, Effect.DENY, Rule()),
-    codes.POLICY_DENY: _root(codes.POLICY_DENY, Effect.DENY, Rule()),
+    codes.POLICY_DENY: (Effect.DENY, Rule()),
+}
+
+ROOTS: Mapping[str, CompiledRule] = {
+    uri: CompiledRule(rule, effect, Match(f"implicit:{uri}"))
+    for uri, (effect, rule) in RULES.items()
 }
