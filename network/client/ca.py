@@ -27,6 +27,7 @@ from network.rules.enrollment_token import build_token
 from network.rules.identity import Signer
 
 API = "/api/v1"
+ENCRYPTION_PROFILE = "encryption"
 _STATUSES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -100,6 +101,16 @@ class CaClient:
         name = _common_name(signer)
         key = key or ec.generate_private_key(ec.SECP256R1())
         body = self._enrollment(name, key, None, (), "")
+        return _enrolled(await self._signed("POST", "/reenroll", signer, body), key)
+
+    async def certify_encryption_key(
+        self, signer: Signer, key: ec.EllipticCurvePrivateKey
+    ) -> Enrolled:
+        """Return a certificate over a key that others will encrypt to; it is no identity.
+
+        Our CA knows the profile `encryption`; Fabric's needs one of this name in its configuration.
+        """
+        body = self._enrollment(_common_name(signer), key, None, (), ENCRYPTION_PROFILE)
         return _enrolled(await self._signed("POST", "/reenroll", signer, body), key)
 
     async def register(

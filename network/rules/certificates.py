@@ -153,6 +153,28 @@ def build_tls_leaf(
     return _issue(builder, issuer)
 
 
+def build_encryption_leaf(
+    *,
+    common_name: str,
+    public_key: ec.EllipticCurvePublicKey,
+    issuer: Authority,
+    serial: int,
+    validity: Validity,
+    place: Place | None = None,
+) -> x509.Certificate:
+    """Return a certificate of a key that others encrypt to: keyAgreement only.
+
+    It carries no role OU on purpose: an MSP with NodeOUs accepts it as nobody's identity.
+    """
+    builder = (
+        _builder(public_key, serial, validity)
+        .subject_name(_name(common_name, place))
+        .add_extension(_key_usage(signature=False, key_agreement=True), critical=True)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    )
+    return _issue(builder, issuer)
+
+
 def build_crl(
     *,
     issuer: Authority,
@@ -275,14 +297,19 @@ def _name(
 
 
 def _key_usage(
-    *, key_encipherment: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
+    *,
+    signature: bool = True,
+    key_encipherment: bool = False,
+    key_agreement: bool = False,
+    key_cert_sign: bool = False,
+    crl_sign: bool = False,
 ) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=True,
+        digital_signature=signature,
         content_commitment=False,
         key_encipherment=key_encipherment,
         data_encipherment=False,
-        key_agreement=False,
+        key_agreement=key_agreement,
         key_cert_sign=key_cert_sign,
         crl_sign=crl_sign,
         encipher_only=False,

@@ -23,6 +23,7 @@ from network.rules.certificates import (
     Revocation,
     Validity,
     build_crl,
+    build_encryption_leaf,
     build_leaf,
     build_tls_leaf,
 )
@@ -45,6 +46,7 @@ from network.rules.enrollment_token import BadToken, open_basic, open_token
 SECRET_LENGTH = 20
 MAX_FAILURES = 10
 TLS_PROFILE = "tls"
+ENCRYPTION_PROFILE = "encryption"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,28 +200,10 @@ class Authority:
         now = self.now()
         not_after = min(now + self._validity, self.ca.certificate.not_valid_after_utc)
         validity = Validity(now - timedelta(minutes=5), not_after)
-        issuer = Issuer(self.ca.certificate, self.ca.key)
-        serial = secrets.randbits(SERIAL_BITS)
-        if request.profile == TLS_PROFILE:
-            certificate = build_tls_leaf(
-                common_name=identity.id,
-                public_key=public_key,
-                issuer=issuer,
-                serial=serial,
-                validity=validity,
-                hosts=request.hosts or _csr_hosts(csr),
-            )
-        else:
-            certificate = build_leaf(
-                common_name=identity.id,
-                public_key=public_key,
-                issuer=issuer,
-                serial=serial,
-                validity=validity,
-                ous=organizational_units(identity),
-                attributes=certificate_attributes(identity, request.attributes),
-            )
-        self.remember(certificate, identity.id, enrollment=True)
+        certificate = self._certify(identity, request, csr, public_key, validity)
+        # An encryption certificate makes nobody known, so it neither counts nor can it call.
+        if request.profile != ENCRYPTION_PROFILE:
+            self.remember(certificate, identity.id, enrollment=True)
         return certificate.public_bytes(Encoding.PEM)
 
     def remember(self, certificate: x509.Certificate, id: str, *, enrollment: bool = False) -> None:
@@ -296,6 +280,43 @@ class Authority:
         )
 
     # -- helpers -------------------------------------------------------------------------------
+
+    def _certify(
+        self,
+        identity: Registration,
+        request: Enrollment,
+        csr: x509.CertificateSigningRequest,
+        public_key: ec.EllipticCurvePublicKey,
+        validity: Validity,
+    ) -> x509.Certificate:
+        issuer = Issuer(self.ca.certificate, self.ca.key)
+        serial = secrets.randbits(SERIAL_BITS)
+        if request.profile == ENCRYPTION_PROFILE:
+            return build_encryption_leaf(
+                common_name=identity.id,
+                public_key=public_key,
+                issuer=issuer,
+                serial=serial,
+                validity=validity,
+            )
+        if request.profile == TLS_PROFILE:
+            return build_tls_leaf(
+                common_name=identity.id,
+                public_key=public_key,
+                issuer=issuer,
+                serial=serial,
+                validity=validity,
+                hosts=request.hosts or _csr_hosts(csr),
+            )
+        return build_leaf(
+            common_name=identity.id,
+            public_key=public_key,
+            issuer=issuer,
+            serial=serial,
+            validity=validity,
+            ous=organizational_units(identity),
+            attributes=certificate_attributes(identity, request.attributes),
+        )
 
     def _owned_certificate(
         self,

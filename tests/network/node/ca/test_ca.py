@@ -209,6 +209,20 @@ async def test_a_certificate_is_renewed_by_its_holder(ca: RunningCa) -> None:
     assert read_attributes(new) == read_attributes(old)
 
 
+async def test_an_encryption_key_is_certified_and_is_no_identity(ca: RunningCa) -> None:
+    nurse = await enrolled_nurse(ca)
+    key = ec.generate_private_key(ec.SECP256R1())
+    certified = await ca.client.certify_encryption_key(nurse, key)
+    certificate = certificate_of(certified.certificate_pem)
+    usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert (usage.key_agreement, usage.digital_signature) == (True, False)
+    assert certificate.public_key() == key.public_key()
+    with pytest.raises(NodeError, match="Authentication"):
+        await ca.client.identities(
+            signer_from_pem(MSP, certified.certificate_pem, certified.key_pem)
+        )
+
+
 async def test_a_revoked_identity_is_shut_out_and_listed(ca: RunningCa) -> None:
     nurse = await enrolled_nurse(ca)
     revoked = await ca.client.revoke(ca.admin, name="nurse", reason="keycompromise", crl=True)
