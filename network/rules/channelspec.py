@@ -33,7 +33,6 @@ from network.rules.policydsl import parse_config_policy
 ADMINS = "Admins"
 # configtxgen's sample: 500 messages, 10 MB, 2 MB, 2 s.
 DEFAULT_BATCH = Batch(500, 10 * 1024 * 1024, 2 * 1024 * 1024, 2.0)
-_NONE: Mapping[str, str] = MappingProxyType({})
 
 FABRIC_CAPABILITIES: Mapping[str, Capabilities] = MappingProxyType(
     {
@@ -77,7 +76,7 @@ class OrgSpec:
     msp_config: bytes = field(repr=False)
     endpoints: tuple[str, ...] = ()
     anchor_peers: tuple[tuple[str, int], ...] = ()
-    policies: Mapping[str, str] = _NONE
+    policies: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +89,10 @@ class ChannelSpec:
     consenters: Sequence[Consenter]
     batch: Batch = DEFAULT_BATCH
     capabilities: Capabilities = FABRIC_CAPABILITIES["3.1"]
-    channel_policies: Mapping[str, str] = _NONE
-    orderer_policies: Mapping[str, str] = _NONE
-    application_policies: Mapping[str, str] = _NONE
-    acls: Mapping[str, str] = _NONE
+    channel_policies: Mapping[str, str] = field(default_factory=dict)
+    orderer_policies: Mapping[str, str] = field(default_factory=dict)
+    application_policies: Mapping[str, str] = field(default_factory=dict)
+    acls: Mapping[str, str] = field(default_factory=dict)
     max_channels: int = 0
     raft: RaftOptions = field(default_factory=RaftOptions)
 

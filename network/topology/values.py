@@ -6,7 +6,6 @@ topology. Read one from a file with `network.topology.model.load_topology`.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -86,10 +85,13 @@ class Certificates(Model):
     """How long certificates are valid."""
 
     ca_validity: Duration = Field(
-        default=timedelta(days=3650), description="CA and TLS CA certificates; default 3650d"
+        default="3650d",
+        validate_default=True,
+        description="CA and TLS CA certificates; default 3650d",
     )
     validity: Duration = Field(
-        default=timedelta(days=3650),
+        default="3650d",
+        validate_default=True,
         description="certificates of nodes, users and TLS; default 3650d",
     )
 
@@ -222,7 +224,7 @@ class Organization(Model):
 class Batch(Model):
     """When an orderer cuts a block."""
 
-    timeout: Duration = Field(default=timedelta(seconds=2), description="default 2s")
+    timeout: Duration = Field(default="2s", validate_default=True, description="default 2s")
     max_messages: Annotated[int, Field(strict=True, ge=1, le=2**32 - 1)] = 500
     preferred_bytes: Size = 2 * 1024 * 1024
     absolute_bytes: Size = 10 * 1024 * 1024

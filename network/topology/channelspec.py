@@ -1,0 +1,103 @@
+"""A channel of the topology as configuration: from names and folders to a genesis block."""
+
+from datetime import datetime
+from pathlib import Path
+
+from fabric_protos.common import common_pb2
+
+from network.rules.capabilities import Capabilities
+from network.rules.channelspec import (
+    FABRIC_CAPABILITIES,
+    ChannelSpec,
+    OrgSpec,
+    build_channel_group,
+    build_genesis_block,
+)
+from network.rules.config import Batch as ConfigBatch
+from network.rules.config import Consenter
+from network.topology.folders import Folders
+from network.topology.mspfolder import InvalidMspFolder, load_msp_config
+from network.topology.values import Channel, Node, NodeKind, Organization, Topology
+
+
+def build_channel_spec(topology: Topology, channel: Channel, folder: Path) -> ChannelSpec:
+    """Return what the channel's configuration shall be, with MSPs read from the network's folder.
+
+    Every orderer of the channel's orderer organisations is a consenter; the first peer of every
+    member is its anchor. Raises `InvalidMspFolder` when the material is not there yet.
+    """
+    folders = Folders(Path(folder))
+    nodes = list(topology.nodes())
+    policies = channel.policies
+    return ChannelSpec(
+        channel_id=channel.name,
+        orderer_orgs=[
+            build_org_spec(topology, topology.organization(name), folder)
+            for name in channel.orderers
+        ],
+        application_orgs=[
+            build_org_spec(topology, topology.organization(name), folder)
+            for name in channel.members
+        ],
+        consenters=[
+            _build_consenter(node, folders)
+            for name in channel.orderers
+            for node in nodes
+            if node.kind is NodeKind.ORDERER and node.organization.name == name
+        ],
+        batch=ConfigBatch(
+            channel.batch.max_messages,
+            channel.batch.absolute_bytes,
+            channel.batch.preferred_bytes,
+            channel.batch.timeout.total_seconds(),
+        ),
+        capabilities=_build_capabilities(topology, channel),
+        application_policies={
+            "Readers": policies.readers,
+            "Writers": policies.writers,
+            "Admins": policies.admins,
+            "Endorsement": policies.endorsement,
+            "LifecycleEndorsement": policies.lifecycle_endorsement,
+        },
+        acls=channel.acls,
+    )
+
+
+def build_org_spec(topology: Topology, org: Organization, folder: Path) -> OrgSpec:
+    """Return one organisation as a channel sees it; raises `InvalidMspFolder`."""
+    nodes = [node for node in topology.nodes() if node.organization is org]
+    peers = [node for node in nodes if node.kind is NodeKind.PEER]
+    return OrgSpec(
+        name=org.name,
+        msp_id=org.msp_id,
+        msp_config=load_msp_config(Folders(Path(folder)).organization_msp(org), org.msp_id),
+        endpoints=tuple(node.address for node in nodes if node.kind is NodeKind.ORDERER),
+        anchor_peers=tuple((peer.host, peer.port) for peer in peers[:1]),
+    )
+
+
+def build_genesis(
+    topology: Topology, channel: Channel, folder: Path, nonce: bytes, timestamp: datetime
+) -> common_pb2.Block:
+    """Return the channel's genesis block; raises `InvalidMspFolder`."""
+    group = build_channel_group(build_channel_spec(topology, channel, folder))
+    return build_genesis_block(channel.name, group, nonce, timestamp)
+
+
+def _build_capabilities(topology: Topology, channel: Channel) -> Capabilities:
+    usual, own = FABRIC_CAPABILITIES[topology.fabric_version], channel.capabilities
+    return Capabilities(
+        channel=usual.channel if own.channel is None else frozenset(own.channel),
+        orderer=usual.orderer if own.orderer is None else frozenset(own.orderer),
+        application=usual.application if own.application is None else frozenset(own.application),
+    )
+
+
+def _build_consenter(node: Node, folders: Folders) -> Consenter:
+    path = folders.node_tls(node) / "server.crt"
+    try:
+        certificate = path.read_bytes()
+    except OSError as error:
+        raise InvalidMspFolder(f"could not read file {path}: {error.strerror}") from None
+    # One certificate serves and dials, as cryptogen's does.
+    return Consenter(node.host, node.port, certificate, certificate)
