@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from chaincode import canonical, merkle
-from chaincode.consent.model import DataItem, Decision
+from chaincode.consent.model import DataItem, Decision, Verdict
 from chaincode.errors import Conflict, Denied, InvalidArgument
 from chaincode.forms import validate_code, validate_codes, validate_digest
 from chaincode.phi import validate_handle
@@ -175,13 +175,10 @@ def data_item(record: Record) -> DataItem:
 
 
 def accessed_records(records: Sequence[Record], decision: Decision) -> tuple[AccessedRecord, ...]:
-    """The verdict on each record; nothing is permitted unless the whole decision permits."""
-    verdicts = [item.verdict.value for item in decision.items]
-    if not decision.permitted or len(verdicts) != len(records):
-        verdicts = [decision.verdict.value] * len(records)
+    """The verdict on each record, in the order asked."""
     return tuple(
         AccessedRecord(record.anchor.record, record.anchor.version, verdict)
-        for record, verdict in zip(records, verdicts, strict=True)
+        for record, verdict in zip(records, _verdicts(decision, len(records)), strict=True)
     )
 
 
@@ -204,12 +201,28 @@ def validate_release(
         raise Conflict("the access is released already")
 
 
-def validate_recheck(access: Access, records: Sequence[Record], decision: Decision) -> None:
-    """Raise Denied unless consent still opens what it opened, and the records still stand."""
-    still = {
-        item.record for item in accessed_records(records, decision) if item.verdict == "PERMIT"
-    }
-    if any(record.status is not Status.CURRENT for record in records):
-        raise Denied("a record of the access was withdrawn or erased since")
-    if not {item.record for item in access.permitted_records} <= still:
-        raise Denied("consent no longer permits the access")
+def validate_recheck(access: Access, records: Sequence[Record | None], decision: Decision) -> None:
+    """Raise Denied unless consent still opens what it opened, and the records still stand.
+
+    `records` are the accessed ones as they stand, None for one that is known from a batch only:
+    nothing has changed about it.
+    """
+    verdicts = _verdicts(decision, len(access.records))
+    for item, record, verdict in zip(access.records, records, verdicts, strict=True):
+        if item.verdict != Verdict.PERMIT:
+            continue
+        if record is not None and record.status is not Status.CURRENT:
+            raise Denied("a record of the access was withdrawn or erased since")
+        if record is not None and record.anchor.version != item.version:
+            raise Denied("a record of the access was superseded since; ask for the new version")
+        if verdict != Verdict.PERMIT:
+            raise Denied("consent no longer permits the access")
+
+
+def _verdicts(decision: Decision, count: int) -> list[str]:
+    """A verdict for each item; nothing is permitted unless the whole decision permits."""
+    if not decision.permitted:
+        return [decision.verdict.value] * count
+    if len(decision.items) != count:
+        return [Verdict.INDETERMINATE.value] * count
+    return [item.verdict.value for item in decision.items]

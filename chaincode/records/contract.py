@@ -1,0 +1,450 @@
+"""The transactions `records:*`: read state, ask the rules, write state, leave trail and event."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chaincode.access import role
+from chaincode.audit import trail
+from chaincode.audit.model import AuditEntry, Kind, ReviewItem, ReviewKind
+from chaincode.consent import access as consent
+from chaincode.consent.model import AccessRequest, Decision
+from chaincode.contract import Context, Contract, query, transaction
+from chaincode.directory import registry
+from chaincode.directory.model import OrganizationRole, Scope
+from chaincode.errors import Conflict, Denied, InvalidArgument
+from chaincode.forms import validate_code, validate_digest
+from chaincode.phi import validate_handle
+from chaincode.records import model, rules, store
+from chaincode.records.model import (
+    Access,
+    AccessApplication,
+    AccessEvent,
+    AccessPage,
+    AccessView,
+    AnchoredBatch,
+    Batch,
+    BatchEvent,
+    Membership,
+    Receipt,
+    Record,
+    RecordEvent,
+    RecordPage,
+    RecordRef,
+    Status,
+)
+from chaincode.table import PageRequest
+
+CARE = role("clinician", "service")
+REQUESTERS = role("clinician", "service", "claims", "patient", "privacy-officer")
+_FIRST_PAGE = PageRequest()
+_ESCROW_FIELD = "secret"
+
+
+class RecordsContract(Contract, name="records"):
+    """Anchors of sealed records, and who was given access to them on which consent."""
+
+    @transaction(access=CARE)
+    async def Anchor(self, ctx: Context, anchor: model.Anchor) -> Record:
+        """A record's first version is on the ledger. By a provider's clinician or service.
+
+        Anchoring the same once more is answered with what is there.
+        """
+        custodian = await _provider(ctx)
+        rules.validate_anchor(anchor)
+        if anchor.version != 1:
+            raise InvalidArgument("anchor.version: a new record is version 1; use Supersede")
+        held = await store.RECORDS.get(ctx, anchor.record)
+        if held is not None:
+            if held.anchor == anchor and held.custodian == custodian:
+                return held
+            raise Conflict("another record has this handle; take a fresh one")
+        await registry.patient(ctx, anchor.patient)
+        record = _new_record(ctx, anchor, custodian)
+        await _keep(ctx, record, Kind.RECORD_ANCHORED, "records.Anchored")
+        await store.BY_PATIENT.put(ctx, anchor.patient, anchor.record)
+        return record
+
+    @transaction(access=CARE)
+    async def AnchorBatch(self, ctx: Context, batch: Batch) -> AnchoredBatch:
+        """A Merkle root over up to 2^32 anchors is on the ledger, in one transaction.
+
+        Each anchor is shown later by its proof (`Membership`), offline or to `RequestAccess`. A
+        batch that names a previous one proves that it only adds to it.
+        """
+        custodian = await _provider(ctx)
+        previous = None
+        if batch.previous:
+            previous = await store.BATCHES.require(ctx, batch.previous, what="previous batch")
+        rules.validate_batch(batch, previous, custodian)
+        anchored = AnchoredBatch(
+            batch=batch.batch,
+            root=batch.root,
+            size=batch.size,
+            custodian=custodian,
+            author=registry.user_digest(ctx),
+            anchored_at=ctx.now,
+            tx_id=ctx.tx_id,
+            previous=batch.previous,
+        )
+        await store.BATCHES.add(ctx, anchored, batch.batch, what="batch")
+        event = BatchEvent(batch.batch, batch.root, batch.size, custodian)
+        ctx.set_event("records.BatchAnchored", event)
+        return anchored
+
+    @transaction(access=CARE)
+    async def Supersede(
+        self, ctx: Context, anchor: model.Anchor, membership: Membership | None = None
+    ) -> Record:
+        """A record has a new version; `anchor.version` is one more than the one it rests on.
+
+        By its custodian. A record from a batch comes with its proof the first time.
+        """
+        held = await _require(ctx, anchor.record, membership)
+        custodian = await _provider(ctx)
+        rules.validate_change(held, custodian, anchor.version - 1)
+        rules.validate_successor(held, anchor)
+        record = _new_record(ctx, anchor, custodian)
+        await _keep(ctx, record, Kind.RECORD_SUPERSEDED, "records.Superseded")
+        return record
+
+    @transaction(access=CARE)
+    async def Withdraw(
+        self,
+        ctx: Context,
+        record: str,
+        version: int,
+        reason: str,
+        membership: Membership | None = None,
+    ) -> Record:
+        """A record is no longer released; `reason` is a code. By its custodian."""
+        validate_code(reason, "reason")
+        held = await _require(ctx, record, membership)
+        rules.validate_change(held, await _provider(ctx), version)
+        changed = replace(held, status=Status.WITHDRAWN, reason=reason, changed_at=ctx.now)
+        await _keep(ctx, changed, Kind.RECORD_WITHDRAWN, "records.Withdrawn")
+        return changed
+
+    @transaction(access=role("service", "privacy-officer"))
+    async def Erase(
+        self,
+        ctx: Context,
+        record: str,
+        version: int,
+        proof: str,
+        membership: Membership | None = None,
+    ) -> Record:
+        """A record's salts and keys are destroyed; `proof` is the hex digest of the certificate.
+
+        By its custodian. What the custodian kept in its private collection is purged from every
+        peer, history included; what stays on chain can be linked to nobody.
+        """
+        held = await _require(ctx, record, membership)
+        rules.validate_change(held, await _provider(ctx), version)
+        changed = replace(
+            held,
+            status=Status.ERASED,
+            reason="erased",
+            changed_at=ctx.now,
+            proof=_read_digest(proof, "proof"),
+        )
+        await _keep(ctx, changed, Kind.RECORD_ERASED, "records.Erased")
+        collection, key = _escrow(ctx, record)
+        if await ctx.stub.get_private_data_hash(collection, key) is not None:
+            await ctx.stub.purge_private_data(collection, key)
+        return changed
+
+    @transaction(access=CARE)
+    async def Escrow(self, ctx: Context, record: str) -> None:
+        """The custodian keeps the transient field `secret` of a record in its own collection.
+
+        Writes nothing public, so that the custodian's peer endorses alone and no other sees it.
+        """
+        validate_handle(record, "record")
+        await _provider(ctx)
+        secret = ctx.transient.get(_ESCROW_FIELD)
+        if not secret:
+            raise InvalidArgument(f"the transient field {_ESCROW_FIELD} is missing")
+        await ctx.stub.put_private_data(*_escrow(ctx, record), secret)
+
+    @transaction(access=REQUESTERS)
+    async def RequestAccess(self, ctx: Context, application: AccessApplication) -> Access:
+        """The decision on access to records is recorded, permit or deny, under the access's id.
+
+        A denial is a *valid transaction whose result says DENY*: read `decision.verdict`, and of
+        each record `records[].verdict`. For all records: one patient, one custodian.
+        """
+        rules.validate_application(application)
+        await registry.require_member(ctx)
+        records = [
+            await store.require(ctx, ref, f"records[{index}]")
+            for index, ref in enumerate(application.records)
+        ]
+        rules.validate_together(records)
+        granted = await _decide(ctx, application, records)
+        await store.ACCESSES.put(ctx, granted, granted.id)
+        await store.ACCESSES_BY_PATIENT.put(ctx, granted.patient, granted.id)
+        for item in granted.records:
+            await store.ACCESSES_BY_RECORD.put(ctx, item.record, granted.id)
+        await _mark(ctx, granted, Kind.ACCESS_DECIDED, granted.decision)
+        if not granted.decision.permitted:
+            await trail.open_review(ctx, _review_of(granted))
+        ctx.set_event("records.AccessDecided", _access_event(granted))
+        return granted
+
+    @transaction(access=CARE)
+    async def Release(self, ctx: Context, access_id: str, wrapped_key: str) -> model.Release:
+        """The custodian has wrapped the keys to the requester; `wrapped_key` is the hex digest.
+
+        Consent is decided again at this moment. Anything but a permit is refused with `Denied`:
+        hand out nothing before this transaction is valid.
+        """
+        granted = await store.ACCESSES.require(ctx, access_id, what="access")
+        released = await store.RELEASES.get(ctx, access_id)
+        rules.validate_release(granted, released, ctx.client.msp_id, ctx.now)
+        records = [await store.RECORDS.get(ctx, item.record) for item in granted.records]
+        decision = await consent.decide(ctx, granted.request)
+        rules.validate_recheck(granted, records, decision)
+        release = model.Release(
+            access=access_id,
+            wrapped_key=_read_digest(wrapped_key, "wrappedKey"),
+            user=registry.user_digest(ctx),
+            decision=decision,
+            released_at=ctx.now,
+            tx_id=ctx.tx_id,
+        )
+        await store.RELEASES.put(ctx, release, access_id)
+        await _mark(ctx, granted, Kind.ACCESS_RELEASED, decision)
+        ctx.set_event("records.AccessReleased", _access_event(granted))
+        return release
+
+    @transaction(access=REQUESTERS)
+    async def AcknowledgeReceipt(self, ctx: Context, access_id: str, digest: str) -> Receipt:
+        """The requester has what was released; `digest` is the hex digest of what came."""
+        granted = await store.ACCESSES.require(ctx, access_id, what="access")
+        if (granted.msp_id, granted.user) != (ctx.client.msp_id, registry.user_digest(ctx)):
+            raise Denied("only who requested the access acknowledges it")
+        if await store.RELEASES.get(ctx, access_id) is None:
+            raise Conflict("the access is not released")
+        receipt = Receipt(
+            access_id, _read_digest(digest, "digest"), granted.user, ctx.now, ctx.tx_id
+        )
+        await store.RECEIPTS.add(ctx, receipt, access_id, what="receipt")
+        await _mark(ctx, granted, Kind.ACCESS_RECEIVED, granted.decision)
+        ctx.set_event("records.ReceiptAcknowledged", _access_event(granted))
+        return receipt
+
+    @query
+    async def Get(self, ctx: Context, record: str) -> Record:
+        """A record as it stands. One from a batch is here only once it was changed."""
+        return await store.RECORDS.require(ctx, record, what="record")
+
+    @query
+    async def GetBatch(self, ctx: Context, batch: str) -> AnchoredBatch:
+        """A batch: its root is what inclusion proofs lead to."""
+        return await store.BATCHES.require(ctx, batch, what="batch")
+
+    @query
+    async def GetAccess(self, ctx: Context, access_id: str) -> AccessView:
+        """An access with its release and receipt, for its parties and who reads the trail."""
+        granted = await store.ACCESSES.require(ctx, access_id, what="access")
+        if ctx.client.msp_id not in (granted.msp_id, granted.custodian):
+            await _require_reader(ctx, granted.patient)
+        return await _view(ctx, granted)
+
+    @query
+    async def History(
+        self, ctx: Context, record: str, page: PageRequest = _FIRST_PAGE
+    ) -> RecordPage:
+        """A record's versions, oldest first, as each was anchored; `Get` tells its status."""
+        found = await store.VERSIONS.page(ctx, record, page=page)
+        return RecordPage(tuple(found.values), found.bookmark)
+
+    @query
+    async def List(self, ctx: Context, patient: str, page: PageRequest = _FIRST_PAGE) -> RecordPage:
+        """A patient's singly anchored records, by handle. For care staff and who acts for them."""
+        if ctx.client.get_attribute("role") not in ("clinician", "service", "auditor"):
+            await registry.require_acting(ctx, patient, Scope.ACCESS)
+        names, bookmark = await store.BY_PATIENT.page(ctx, patient, page=page)
+        records = [await store.RECORDS.require(ctx, name) for name in names]
+        return RecordPage(tuple(records), bookmark)
+
+    @query
+    async def Accesses(
+        self,
+        ctx: Context,
+        patient: str = "",
+        record: str = "",
+        page: PageRequest = _FIRST_PAGE,
+    ) -> AccessPage:
+        """The accesses to a patient's records or to one record, with what became of them.
+
+        For the patient, a delegate with scope audit, privacy officers at the custodian, auditors.
+        """
+        if bool(patient) == bool(record):
+            raise InvalidArgument("name a patient or a record, and not both")
+        if record:
+            held = await store.RECORDS.require(ctx, record, what="record")
+            await _require_reader(ctx, held.anchor.patient)
+            index, name = store.ACCESSES_BY_RECORD, record
+        else:
+            await _require_reader(ctx, patient)
+            index, name = store.ACCESSES_BY_PATIENT, patient
+        ids, bookmark = await index.page(ctx, name, page=page)
+        found = [await store.ACCESSES.require(ctx, access_id) for access_id in ids]
+        return AccessPage(tuple([await _view(ctx, item) for item in found]), bookmark)
+
+
+# --- around the state ---------------------------------------------------------------------------
+
+
+async def _provider(ctx: Context) -> str:
+    """The caller's MSP id. Raises Denied unless it is a provider of the consortium."""
+    return (await registry.require_member(ctx, OrganizationRole.PROVIDER)).msp_id
+
+
+async def _require(ctx: Context, record: str, membership: Membership | None) -> Record:
+    return await store.require(ctx, RecordRef(record, membership=membership), "record")
+
+
+def _new_record(ctx: Context, anchor: model.Anchor, custodian: str) -> Record:
+    return Record(
+        anchor=anchor,
+        custodian=custodian,
+        author=registry.user_digest(ctx),
+        anchored_at=ctx.now,
+        tx_id=ctx.tx_id,
+    )
+
+
+async def _keep(ctx: Context, record: Record, kind: Kind, event: str) -> None:
+    """Write the record as it stands; an anchoring also under its version. Leave trail and event."""
+    anchor = record.anchor
+    await store.RECORDS.put(ctx, record, anchor.record)
+    if record.status is Status.CURRENT:
+        version = store.version_part(anchor.version)
+        await store.VERSIONS.put(ctx, record, anchor.record, version)
+    entry = AuditEntry(
+        patient=anchor.patient,
+        kind=kind,
+        subject=anchor.record,
+        verdict=record.status.value,
+        reason=record.reason,
+        records=(anchor.record,),
+        classes=anchor.resource_types,
+        custodian=record.custodian,
+    )
+    await trail.record(ctx, entry)
+    payload = RecordEvent(
+        record=anchor.record,
+        patient=anchor.patient,
+        version=anchor.version,
+        custodian=record.custodian,
+        status=record.status,
+        commitment=anchor.commitment,
+    )
+    ctx.set_event(event, payload)
+
+
+async def _decide(ctx: Context, application: AccessApplication, records: list[Record]) -> Access:
+    patient = records[0].anchor.patient
+    actor = await consent.caller(ctx, patient, application.purpose)
+    request = AccessRequest(
+        patient=patient,
+        actor=actor,
+        purpose=application.purpose,
+        action=application.action,
+        data=tuple(rules.data_item(record) for record in records),
+    )
+    decision = await consent.decide(ctx, request)
+    return Access(
+        id=ctx.tx_id,
+        patient=patient,
+        custodian=records[0].custodian,
+        msp_id=actor.msp_id,
+        user=actor.user,
+        role=actor.role,
+        records=rules.accessed_records(records, decision),
+        request=request,
+        decision=decision,
+        requested_at=ctx.now,
+        expires_at=ctx.now + rules.ACCESS_LIFETIME,
+    )
+
+
+async def _mark(ctx: Context, granted: Access, kind: Kind, decision: Decision) -> None:
+    named = [item.record for item in granted.records]
+    entry = AuditEntry(
+        patient=granted.patient,
+        kind=kind,
+        subject=granted.id,
+        purpose=granted.request.purpose,
+        action=granted.request.action,
+        verdict=decision.verdict.value,
+        reason=decision.match.path,
+        consent_id=decision.match.consent_id,
+        consent_version=decision.match.version,
+        consent_digest=decision.match.digest,
+        records=tuple(named),
+        classes=tuple(
+            dict.fromkeys(code for item in granted.request.data for code in item.classes or ())
+        ),
+        obligations=tuple(obligation.code for obligation in decision.obligations),
+        custodian=granted.custodian,
+        recipient_msp_id=granted.msp_id,
+        recipient=granted.user,
+    )
+    await trail.record(ctx, entry)
+
+
+def _review_of(granted: Access) -> ReviewItem:
+    return ReviewItem(
+        id=granted.id,
+        kind=ReviewKind.ACCESS_DENIED,
+        msp_id=granted.custodian,
+        patient=granted.patient,
+        user=granted.user,
+        purpose=granted.request.purpose,
+        opened_at=granted.requested_at,
+        reason=granted.decision.match.path,
+    )
+
+
+def _access_event(granted: Access) -> AccessEvent:
+    return AccessEvent(
+        access=granted.id,
+        patient=granted.patient,
+        custodian=granted.custodian,
+        msp_id=granted.msp_id,
+        user=granted.user,
+        purpose=granted.request.purpose,
+        verdict=granted.decision.verdict.value,
+        records=tuple(item.record for item in granted.permitted_records),
+        expires_at=granted.expires_at,
+    )
+
+
+async def _view(ctx: Context, granted: Access) -> AccessView:
+    release = await store.RELEASES.get(ctx, granted.id)
+    return AccessView(granted, release, await store.RECEIPTS.get(ctx, granted.id))
+
+
+async def _require_reader(ctx: Context, patient: str) -> None:
+    if ctx.client.get_attribute("role") == "auditor":
+        await registry.require_member(ctx)
+    else:
+        await registry.require_acting(ctx, patient, Scope.AUDIT)
+
+
+def _escrow(ctx: Context, record: str) -> tuple[str, str]:
+    key = ctx.stub.create_composite_key(store.ESCROW, [record])
+    return store.collection_of(ctx.client.msp_id), key
+
+
+def _read_digest(value: str, path: str) -> bytes:
+    try:
+        digest = bytes.fromhex(value)
+    except ValueError:
+        digest = b""
+    validate_digest(digest, path)
+    return digest
