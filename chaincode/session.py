@@ -47,8 +47,12 @@ MESSAGE_OVERHEAD_BYTES = 64 * 1024
 class Capacity:
     """How many transactions one stream holds."""
 
-    running: int = 512
-    waiting: int = 16384
+    running: int
+    waiting: int
+
+
+DEFAULT_CAPACITY = Capacity(running=512, waiting=16384)
+"""A peer holds 2,500 endorsements at once by default (`core.yaml` limits.concurrency)."""
 
 
 class Observer(Protocol):
@@ -92,7 +96,7 @@ class Session:
         self._handler = Handler(chaincode_id)
         self._chaincode = chaincode
         self._send = send
-        self._capacity = capacity or Capacity()
+        self._capacity = capacity or DEFAULT_CAPACITY
         self._observer: Observer = observer or NoObserver()
         self._tasks: dict[TransactionKey, asyncio.Task[None]] = {}
         self._retiring: set[asyncio.Task[None]] = set()

@@ -1,0 +1,220 @@
+"""`python -m chaincode`: serve the `health` chaincode (or another one) to Fabric peers."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from chaincode.dialer import ChaincodeDialer
+from chaincode.errors import ConfigurationError
+from chaincode.logs import configure_logging
+from chaincode.metrics import Metrics
+from chaincode.response import Chaincode
+from chaincode.server import ChaincodeServer
+from chaincode.session import DEFAULT_CAPACITY, Capacity, NoObserver, Observer
+from chaincode.settings import (
+    ClientSettings,
+    ServerSettings,
+    load_client_tls,
+    load_server_tls,
+    read_chaincode_id,
+    read_server_address,
+    validate_address,
+)
+
+EXIT_USAGE = 2
+
+_HELP = """Serve Python chaincode to Hyperledger Fabric peers (2.x and 3.x).
+
+As a service (the default) it listens, and peers dial it: package the chaincode with type
+"ccaas" and this address. With --peer-address it dials the peer instead, as a chaincode that the
+peer launched.
+
+\b
+Environment (flags win):
+  CHAINCODE_SERVER_ADDRESS     host:port to listen on
+  CHAINCODE_ID                 the package id (also CORE_CHAINCODE_ID_NAME)
+  CHAINCODE_TLS_DISABLED       true | false
+  CHAINCODE_TLS_KEY            PEM file; with the certificate it switches TLS on
+  CHAINCODE_TLS_CERT           PEM file
+  CHAINCODE_CLIENT_CA_CERT     PEM file; peers must show a certificate of it (mutual TLS)
+  CHAINCODE_METRICS_ADDRESS    host:port for GET /metrics (Prometheus)
+  CORE_PEER_TLS_ENABLED, CORE_PEER_TLS_ROOTCERT_FILE,
+  CORE_TLS_CLIENT_KEY_FILE, CORE_TLS_CLIENT_CERT_FILE
+                               TLS when dialling a peer
+
+SIGTERM and SIGINT let running transactions end (--grace) and then stop.
+No argument, key, value or result is ever logged; -v adds sizes and digests.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The command line as typed values."""
+
+    address: str | None
+    chaincode_id: str | None
+    peer_address: str | None
+    served: str
+    metrics_address: str | None
+    capacity: Capacity
+    grace: float
+
+
+@click.command(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--address", metavar="HOST:PORT", help="Listen here.")
+@click.option("--chaincode-id", "--chaincode.id", metavar="ID", help="Register as this package.")
+@click.option("--peer-address", "--peer.address", metavar="HOST:PORT", help="Dial this peer.")
+@click.option(
+    "--chaincode",
+    "served",
+    metavar="MODULE:NAME",
+    default="chaincode.health:chaincode",
+    show_default=True,
+    help="What to serve: a Chaincode, or a function that makes one.",
+)
+@click.option("--metrics-address", metavar="HOST:PORT", help="Serve Prometheus metrics here.")
+@click.option(
+    "--max-running",
+    help="Transactions executed at once, a stream.",
+    default=DEFAULT_CAPACITY.running,
+    show_default=True,
+    type=click.IntRange(1),
+)
+@click.option(
+    "--max-waiting",
+    help="Further ones that wait; beyond them: status 503.",
+    default=DEFAULT_CAPACITY.waiting,
+    show_default=True,
+    type=click.IntRange(0),
+)
+@click.option(
+    "--grace",
+    help="How long a stop waits for running transactions.",
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+)
+@click.option("--log-format", type=click.Choice(["json", "text"]), default="json")
+@click.option("-v", "--verbose", is_flag=True, help="Log each transaction with sizes and digests.")
+@click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only.")
+def main(
+    address: str | None,
+    chaincode_id: str | None,
+    peer_address: str | None,
+    served: str,
+    metrics_address: str | None,
+    max_running: int,
+    max_waiting: int,
+    grace: float,
+    log_format: str,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Parse, configure, run; a mistake in the configuration is one line and exit code 2."""
+    # gRPC's own lines on stderr say nothing that ours do not.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    level = "debug" if verbose else "warning" if quiet else "info"
+    configure_logging(level, log_format)
+    options = _Options(
+        address=address,
+        chaincode_id=chaincode_id,
+        peer_address=peer_address or os.environ.get("CORE_PEER_ADDRESS"),
+        served=served,
+        metrics_address=metrics_address or os.environ.get("CHAINCODE_METRICS_ADDRESS"),
+        capacity=Capacity(max_running, max_waiting),
+        grace=grace,
+    )
+    try:
+        _runner()(_serve(options, load_chaincode(served)))
+    except ConfigurationError as error:
+        click.echo(f"chaincode: {error}", err=True)
+        sys.exit(EXIT_USAGE)
+
+
+def load_chaincode(place: str) -> Chaincode:
+    """The chaincode at `module:name`, called if it is a function. Raises ConfigurationError."""
+    module_name, separator, name = place.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"--chaincode {place}: {error}") from None
+    if not separator:
+        raise ConfigurationError(f"--chaincode {place}: expected module:name")
+    made = found if hasattr(found, "invoke") and not isinstance(found, type) else found()
+    if not hasattr(made, "invoke"):
+        raise ConfigurationError(f"--chaincode {place}: has no method invoke")
+    chaincode: Chaincode = made
+    return chaincode
+
+
+async def _serve(options: _Options, chaincode: Chaincode) -> None:
+    observer: Observer = NoObserver()
+    if options.metrics_address:
+        metrics = Metrics()
+        metrics.serve(validate_address(options.metrics_address, "CHAINCODE_METRICS_ADDRESS"))
+        observer = metrics
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    # CORE_PEER_ADDRESS alone means a launched chaincode; an address to listen on wins over it.
+    listens = options.address or os.environ.get("CHAINCODE_SERVER_ADDRESS")
+    if options.peer_address and not listens:
+        await _dial(options, chaincode, observer, stopping)
+    else:
+        await _listen(options, chaincode, observer, stopping)
+
+
+async def _listen(
+    options: _Options, chaincode: Chaincode, observer: Observer, stopping: asyncio.Event
+) -> None:
+    settings = ServerSettings(
+        chaincode_id=read_chaincode_id(os.environ, options.chaincode_id),
+        address=read_server_address(os.environ, options.address),
+        tls=load_server_tls(os.environ),
+        capacity=options.capacity,
+        grace=options.grace,
+    )
+    server = ChaincodeServer(settings, chaincode, observer)
+    await server.start()
+    await stopping.wait()
+    await server.stop()
+
+
+async def _dial(
+    options: _Options, chaincode: Chaincode, observer: Observer, stopping: asyncio.Event
+) -> None:
+    settings = ClientSettings(
+        chaincode_id=read_chaincode_id(os.environ, options.chaincode_id),
+        peer_address=validate_address(options.peer_address or "", "--peer-address"),
+        tls=load_client_tls(os.environ),
+        capacity=options.capacity,
+        grace=options.grace,
+    )
+    dialer = ChaincodeDialer(settings, chaincode, observer)
+    running = asyncio.create_task(dialer.run())
+    await stopping.wait()
+    await dialer.stop()
+    await running
+
+
+def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:
+    try:
+        import uvloop
+    except ImportError:  # not on Windows
+        return asyncio.run
+    run: Callable[[Coroutine[Any, Any, None]], None] = uvloop.run
+    return run
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m chaincode")
