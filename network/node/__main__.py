@@ -47,7 +47,7 @@ async def _serve(role: str, log_spec: LogSpec) -> None:
     else:
         from network.node.ca import service
 
-        await service.serve(service.load_settings())
+        await service.serve(service.load_settings(), log_spec)
 
 
 def _run(node: Coroutine[Any, Any, None]) -> None:

@@ -10,12 +10,10 @@ import asyncio
 import logging
 import os
 import signal
-import ssl
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-import uvicorn
 import yaml
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -26,6 +24,9 @@ from cryptography.x509.oid import NameOID
 from network.node.ca.api import build_api
 from network.node.ca.authority import Authority, CaIdentity
 from network.node.ca.store import CaStore
+from network.node.http_server import HttpServer, HttpTls
+from network.node.logs import LogSpec
+from network.node.operations import build_operations
 from network.node.settings import Settings, SettingsError
 from network.rules.enrollment import (
     REGISTRAR_GRANTS,
@@ -99,36 +100,60 @@ def import_certificates(authority: Authority, folder: Path) -> int:
     return count
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; returns once open requests are answered."""
-    authority = open_authority(settings)
-    host = settings.get_text("address", "127.0.0.1")
-    port = settings.get_port("port", 7054)
-    tls = settings.get_bool("tls.enabled")
-    config = uvicorn.Config(
-        build_api(authority),
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        timeout_graceful_shutdown=5,
-        timeout_keep_alive=30,
-        ssl_certfile=_required(settings, "tls.certfile") if tls else None,
-        ssl_keyfile=_required(settings, "tls.keyfile") if tls else None,
-        ssl_version=ssl.PROTOCOL_TLS_SERVER,
-    )
-    server = uvicorn.Server(config)
+class CertificateAuthority:
+    """A CA serving; `start`, then `stop`. `port` and `operations_port` are those taken."""
+
+    def __init__(self, settings: Settings, log_spec: LogSpec) -> None:
+        self._settings = settings
+        self.authority = open_authority(settings)
+        self._api = HttpServer(build_api(self.authority), _read_tls(settings))
+        self._operations = HttpServer(
+            build_operations(checks={}, log_spec=log_spec, registry=None, needs_certificate=False)
+        )
+        self.port = self.operations_port = 0
+
+    async def start(self) -> None:
+        """Serve. Raises ListenError if an address cannot be taken."""
+        settings = self._settings
+        host = settings.get_text("address", "127.0.0.1")
+        self.port = await self._api.start(f"{host}:{settings.get_port('port', 7054)}")
+        self.operations_port = await self._operations.start(
+            settings.get_text("operations.listenAddress", "127.0.0.1:0")
+        )
+        scheme = "https" if self._api.has_tls else "http"
+        log.info("Listening on %s://%s:%d", scheme, host, self.port)
+
+    async def stop(self) -> None:
+        """Answer what is under way, then close the store."""
+        await self._api.stop()
+        await self._operations.stop()
+        self.authority.store.close()
+
+
+async def serve(settings: Settings, log_spec: LogSpec) -> None:
+    """Run a CA until SIGTERM or SIGINT. Raises SettingsError, ListenError if it cannot start."""
+    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, setattr, server, "should_exit", True)
-    log.info("Listening on %s://%s:%d", "https" if tls else "http", host, port)
+        loop.add_signal_handler(number, stopping.set)
+    ca = CertificateAuthority(settings, log_spec)
     try:
-        # uvicorn's own signal handling would end the process before the store is closed.
-        await server._serve()
+        await ca.start()
+        await stopping.wait()
+        log.info("Stopping")
     finally:
-        authority.store.close()
+        await ca.stop()
+
+
+def _read_tls(settings: Settings) -> HttpTls | None:
+    if not settings.get_bool("tls.enabled"):
+        return None
+    return HttpTls(
+        key=_required(settings, "tls.keyfile"),
+        certificate=_required(settings, "tls.certfile"),
+        client_roots=(),
+        client_auth_required=False,
+    )
 
 
 def _load_ca(settings: Settings) -> CaIdentity:

@@ -1,6 +1,5 @@
 """Our CA over real TLS: who it knows, what it issues, what it refuses."""
 
-import asyncio
 import ipaddress
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -16,8 +14,8 @@ from cryptography.x509.oid import NameOID
 from network.client.ca import CaClient
 from network.client.errors import NodeError
 from network.client.rest import RestEndpoint, request
-from network.node.ca.api import build_api
-from network.node.ca.service import load_settings, open_authority
+from network.node.ca.service import CertificateAuthority, load_settings, open_authority
+from network.node.logs import LogSpec
 from network.node.settings import SettingsError
 from network.rules.certificates import (
     Authority,
@@ -94,27 +92,14 @@ def write_home(home: Path) -> tuple[bytes, bytes]:
 @pytest.fixture
 async def ca(tmp_path: Path) -> AsyncIterator[RunningCa]:
     certificate, key = write_home(tmp_path)
-    authority = open_authority(load_settings({"FABRIC_CA_SERVER_HOME": str(tmp_path)}))
-    config = uvicorn.Config(
-        build_api(authority),
-        host="127.0.0.1",
-        port=0,
-        log_config=None,
-        lifespan="off",
-        ssl_certfile=tmp_path / "tls.pem",
-        ssl_keyfile=tmp_path / "tls.key",
+    running = CertificateAuthority(
+        load_settings({"FABRIC_CA_SERVER_HOME": str(tmp_path)}), LogSpec()
     )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server._serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    endpoint = RestEndpoint(f"localhost:{port}", tls_root=tmp_path / "ca.pem")
+    await running.start()
+    endpoint = RestEndpoint(f"localhost:{running.port}", tls_root=tmp_path / "ca.pem")
     admin = signer_from_pem(MSP, certificate, key)
     yield RunningCa(CaClient(endpoint, "ca-hospital"), admin, endpoint, tmp_path)
-    server.should_exit = True
-    await serving
-    authority.store.close()
+    await running.stop()
 
 
 def certificate_of(pem: bytes) -> x509.Certificate:
