@@ -60,8 +60,9 @@ def authorize_update(config: ChannelConfig, update_envelope: bytes) -> configtx_
     ``update_envelope`` is the whole Envelope. Its own signature is not looked at here: ordering
     checks it against /Channel/Writers. Raises `RefusedUpdate`.
     """
+    update = _open_update_envelope(update_envelope)
     try:
-        proposed = _authorize(config, _open_update_envelope(update_envelope))
+        proposed = _authorize(config, update)
     except RefusedUpdate as error:
         raise RefusedUpdate(f"error authorizing update: {error}", error.unsatisfied) from None
     following = configtx_pb2.Config(sequence=config.sequence + 1, channel_group=proposed)
@@ -272,8 +273,13 @@ def _open_update_envelope(envelope: bytes) -> configtx_pb2.ConfigUpdateEnvelope:
                 f"invalid type {opened.channel_header.type}, expected CONFIG_UPDATE"
             )
         return configtx_pb2.ConfigUpdateEnvelope.FromString(opened.data)
-    except (MalformedMessage, DecodeError) as error:
+    except MalformedMessage as error:
         raise RefusedUpdate(f"error converting envelope to config update: {error}") from None
+    except DecodeError:
+        raise RefusedUpdate(
+            "error converting envelope to config update: error unmarshalling message for type "
+            "CONFIG_UPDATE: proto: cannot parse invalid wire-format data"
+        ) from None
 
 
 def _open_config(channel_id: str, config: configtx_pb2.Config) -> ChannelConfig:

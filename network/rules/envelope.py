@@ -468,5 +468,5 @@ def parse_message(kind: Any, raw: bytes) -> Any:
     except DecodeError:
         name = kind.DESCRIPTOR.name
         raise MalformedMessage(
-            f"error unmarshalling {name}: cannot parse invalid wire-format data", name
+            f"error unmarshalling {name}: proto: cannot parse invalid wire-format data", name
         ) from None

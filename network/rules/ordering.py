@@ -96,7 +96,9 @@ def open_message(raw: bytes) -> OpenedEnvelope:
     except MalformedMessage as error:
         if error.part == "SignatureHeader":
             raise Refused(
-                common_pb2.BAD_REQUEST, f"could not convert message to signedData: {error}"
+                common_pb2.BAD_REQUEST,
+                "could not convert message to signedData: GetSignatureHeaderFromBytes failed, err "
+                "proto: cannot parse invalid wire-format data",
             ) from None
         text = "header not set" if error.part == "Header" else str(error)
         raise Refused(common_pb2.BAD_REQUEST, f"could not determine channel ID: {text}") from None
