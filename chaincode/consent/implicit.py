@@ -29,8 +29,7 @@ RULES: Mapping[str, tuple[Effect, Rule]] = {
     ),
     # "Permit for all authorized uses."
     codes.POLICY_ALL_NORMAL: (Effect.PERMIT, Rule(labels=("N",), exceptions=(_SENSITIVE,))),
-    # "Deny for all use, except" break-glass. As an implicit policy, the exception is made by a
-    # declared emergency before this is asked; as a patient's own, by this rule.
+    # "Deny for all use, except" break-glass; that it was declared is asked before this.
     codes.POLICY_BREAK_GLASS_ONLY: (
         Effect.DENY,
         Rule(exceptions=(Rule(purposes=(codes.BREAK_GLASS,)),)),

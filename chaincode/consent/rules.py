@@ -196,7 +196,7 @@ class _Case:
         if verdict is Verdict.PERMIT and combined.by_consent:
             permits = tuple(f.consent for f in findings if f.effect is Effect.PERMIT)
             return Ruling(verdict, match, combined.obligations, permits)
-        if request.actor.break_glass and self._emergency_opens(verdict, findings, asked):
+        if request.actor.break_glass and self._emergency_opens(findings, asked):
             return Ruling(Verdict.PERMIT, Match(f"break-glass:{request.actor.break_glass}"))
         if not findings or verdict is Verdict.NOT_APPLICABLE:
             ruling = self._implied(asked, verdict)
@@ -205,17 +205,12 @@ class _Case:
             return _deny("guard:part-2-needs-consent")
         return Ruling(verdict, match, combined.obligations)
 
-    def _emergency_opens(self, verdict: Verdict, findings: Sequence[Finding], asked: Asked) -> bool:
-        """Whether the declared emergency prevails: always, unless the patient refused BTG."""
+    def _emergency_opens(self, findings: Sequence[Finding], asked: Asked) -> bool:
+        """Whether the declared emergency prevails over all but a patient's refusal of BTG."""
         if self.request.purpose not in (codes.BREAK_GLASS, codes.EMERGENCY):
             return False
-        if self.policy.implicit == codes.POLICY_DENY:
+        if self.policy.implicit == codes.POLICY_DENY or not self.policy.break_glass_overrides:
             return False
-        if not self.policy.break_glass_overrides:
-            return (
-                verdict is Verdict.NOT_APPLICABLE
-                and self.policy.implicit == codes.POLICY_BREAK_GLASS_ONLY
-            )
         return not any(
             self._refuses_break_glass(f.consent.root, asked)
             for f in findings
