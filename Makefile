@@ -49,16 +49,19 @@ fix: $(STAMP) ## Put style right where a machine can
 	$(BIN)/ruff format .
 
 protos: $(STAMP) ## Generate our messages' modules from protos/*.proto
-	$(BIN)/python -m protos.generate
+	$(BIN)/python protos/generate.py
 
 protos-check: $(STAMP)
-	$(BIN)/python -m protos.generate --check
+	@$(BIN)/python protos/generate.py
+	@git diff --exit-code --stat -- protos || { \
+	  echo "the generated modules were not what protos/*.proto says; commit what changed"; exit 1; }
 
 schema: $(STAMP) ## Generate the JSON Schema of network.yaml
 	$(BIN)/python -m network.topology.schema
 
 schema-check: $(STAMP)
-	$(BIN)/python -m network.topology.schema --check
+	@$(BIN)/python -m network.topology.schema --print | cmp -s - network/topology/schema.json || { \
+	  echo "network/topology/schema.json is not what the model says; run: make schema"; exit 1; }
 
 clean: ## Delete what was generated, .venv included
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

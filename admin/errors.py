@@ -81,7 +81,7 @@ def unreachable_error(message: str, remedy: str = "", where: str = "") -> FaultE
 
 def to_fault(failure: BaseException) -> Fault:
     """The fault that an exception means."""
-    for judge in (_from_ours, _from_client, _from_topology, _from_system):
+    for judge in (_from_ours, _from_client, _from_engine, _from_topology, _from_system):
         fault = judge(failure)
         if fault is not None:
             return fault
@@ -172,10 +172,33 @@ def get_chaincode_answer(failure: client.GatewayError) -> tuple[int, str] | None
     return None
 
 
+def _is_a(failure: BaseException, module: str, name: str) -> bool:
+    """Whether it is of a class whose module we would not load for this: not loaded, not raised."""
+    kind: Any = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(failure, kind)
+
+
+def _from_engine(failure: BaseException) -> Fault | None:
+    module = "network.engines.engine"
+    if _is_a(failure, module, "EngineError"):
+        unreachable = _is_a(failure, module, "NotReadyError")
+        exit_code = ExitCode.UNREACHABLE if unreachable else ExitCode.INVALID
+        taken = _is_a(failure, module, "PortsTakenError")
+        code = "not-ready" if unreachable else "port-in-use" if taken else "engine"
+        remedy = getattr(failure, "remedy", "")
+        details = getattr(failure, "details", ())
+        return Fault(exit_code, code, first_line(failure), "", remedy, details)
+    for place, name in (
+        ("network.topology.materials", "MissingKey"),
+        ("network.topology.mspfolder", "InvalidMspFolder"),
+    ):
+        if _is_a(failure, place, name):
+            return Fault(ExitCode.INVALID, "invalid-material", first_line(failure))
+    return None
+
+
 def _from_topology(failure: BaseException) -> Fault | None:
-    model = sys.modules.get("network.topology.model")  # not loaded means not raised
-    kind: Any = getattr(model, "TopologyError", None)
-    if kind is None or not isinstance(failure, kind):
+    if not _is_a(failure, "network.topology.errors", "TopologyError"):
         return None
     lines = str(failure).splitlines()
     return Fault(

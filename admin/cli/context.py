@@ -15,11 +15,10 @@ from admin.errors import input_error, usage_error
 from admin.output import Output
 
 if TYPE_CHECKING:
-    from network.topology.model import Topology
-
     from network.client import Gateway
     from network.client.profile import Profile, Surroundings
     from network.client.wallet import Wallet
+    from network.topology.values import Topology
 
 Result = TypeVar("Result")
 

@@ -179,6 +179,17 @@ class Group(_Common, click.Group):
 
     command_class = Command
 
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Verbs with their whole first sentence."""
+        rows = []
+        for name in self.list_commands(context):
+            command = self.get_command(context, name)
+            if command is not None and not command.hidden:
+                rows.append((name, command.get_short_help_str(limit=200)))
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
     def resolve_command(
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

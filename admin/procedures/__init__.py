@@ -1,1 +1,5 @@
-"""Many-step acts as plain functions: the command line calls one and renders what it returns."""
+"""Acts of many steps as plain functions: they take values, tell progress, return values.
+
+They know endpoints and protocols, not engines' insides, and can be run again: what is done
+already is left as it is.
+"""

@@ -22,6 +22,7 @@ from network.rules.policydsl import parse_policy
 
 LIFECYCLE = "_lifecycle"
 ALREADY_INSTALLED = "chaincode already successfully installed"
+DEFAULT_POLICY = "/Channel/Application/Endorsement"
 INSTALL_TIMEOUT = 300.0  # seconds; a peer may build the chaincode
 
 
@@ -255,6 +256,19 @@ async def get_approved_package(
         return None  # Fabric answers 404 or 500, by version, where nothing was approved
     answer = lifecycle_pb2.QueryApprovedChaincodeDefinitionResult.FromString(raw)
     return answer.source.local_package.package_id or None
+
+
+def is_same(definition: Definition, committed: Committed) -> bool:
+    """Whether a committed definition is this one, whatever the sequence."""
+    wanted = build_validation_parameter(definition.endorsement)
+    default = build_validation_parameter(DEFAULT_POLICY)
+    return (
+        definition.version == committed.version
+        and definition.init_required == committed.init_required
+        and (wanted or default) == committed.validation_parameter
+        and build_collections(definition.collections).SerializeToString(deterministic=True)
+        == committed.collections
+    )
 
 
 def build_validation_parameter(policy: str) -> bytes:

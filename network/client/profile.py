@@ -13,7 +13,9 @@ from network.client.errors import ProfileError
 from network.client.rest import RestEndpoint
 from network.client.wallet import NETWORK_FOLDER, Member, Wallet
 from network.rules.identity import Signer
-from network.topology.model import Node, NodeKind, Organization, Topology, load_topology
+from network.topology.folders import Folders
+from network.topology.model import load_topology
+from network.topology.values import Node, NodeKind, Organization, Topology
 
 OPERATOR = "Admin"
 
@@ -53,7 +55,7 @@ class Surroundings:
         """The identities whose keys are here."""
         return Wallet(
             tuple(
-                Member(one.name, one.msp_id, one.domain, self.organization_folder(one))
+                Member(one.name, one.msp_id, one.domain, self.folders.organization(one))
                 for one in self.topology.organizations
             )
         )
@@ -67,18 +69,10 @@ class Surroundings:
         )
         return f"{owner.name}/{OPERATOR}"
 
-    def organization_folder(self, organization: Organization) -> Path:
-        """The organisation's folder in cryptogen's layout."""
-        return self.folder / "organizations" / organization.kind_folder / organization.domain
-
-    def tls_root(self, organization: Organization) -> Path:
-        """The file with the certificate that the organisation's TLS certificates chain to."""
-        return (
-            self.organization_folder(organization)
-            / "msp"
-            / "tlscacerts"
-            / (f"tlsca.{organization.domain}-cert.pem")
-        )
+    @property
+    def folders(self) -> Folders:
+        """Where keys and certificates lie."""
+        return Folders(self.folder)
 
     def signer(self, identity: str) -> Signer:
         """Who signs as `Organization/user`.
@@ -116,7 +110,7 @@ class Surroundings:
             ProfileError: its organisation's TLS root is not here; the network was never up.
         """
         try:
-            root = self.tls_root(node.organization).read_bytes()
+            root = self.folders.tls_root(node.organization).read_bytes()
         except FileNotFoundError as failure:
             raise ProfileError(
                 f"network {self.topology.name} has no certificates yet",
@@ -127,11 +121,10 @@ class Surroundings:
     def admin_endpoint(self, orderer: Node) -> RestEndpoint:
         """An orderer's channel participation interface, called as its organisation's admin."""
         organization = orderer.organization
-        user = f"{OPERATOR}@{organization.domain}"
-        tls = self.organization_folder(organization) / "users" / user / "tls"
+        tls = self.folders.user_tls(organization, OPERATOR)
         return RestEndpoint(
             f"{orderer.host}:{orderer.admin_port}",
-            self.tls_root(organization),
+            self.folders.tls_root(organization),
             tls / "client.crt",
             tls / "client.key",
         )

@@ -13,7 +13,8 @@ import yaml
 
 from network.engines.processes import write_whole
 from network.engines.processplan import NodeProcess
-from network.topology.model import Node, NodeKind, Organization, Topology
+from network.topology.folders import Folders
+from network.topology.values import Node, NodeKind, Topology
 
 LOG = "node.log"
 CA_FILE = "fabric-ca-server-config.yaml"
@@ -33,9 +34,9 @@ class Layout:
     folder: Path
 
     @property
-    def organizations(self) -> Path:
+    def keys(self) -> Folders:
         """Keys and certificates, in cryptogen's layout."""
-        return self.folder / "organizations"
+        return Folders(self.folder)
 
     @property
     def channels(self) -> Path:
@@ -54,15 +55,6 @@ class Layout:
     def log(self, name: str) -> Path:
         """A node's log."""
         return self.node(name) / LOG
-
-    def organization(self, organization: Organization) -> Path:
-        """An organisation's keys and certificates."""
-        return self.organizations / organization.kind_folder / organization.domain
-
-    def identity(self, node: Node) -> Path:
-        """A peer's or orderer's `msp` and `tls` folders."""
-        kind = "orderers" if node.kind is NodeKind.ORDERER else "peers"
-        return self.organization(node.organization) / kind / node.fqdn
 
 
 def write_node(layout: Layout, topology: Topology, node: Node) -> NodeProcess:
@@ -95,8 +87,8 @@ def write_settings(path: Path, settings: dict[str, Any]) -> None:
 
 def orderer_yaml(layout: Layout, node: Node) -> dict[str, Any]:
     """An orderer's settings (Fabric: sampleconfig/orderer.yaml)."""
-    identity, data = layout.identity(node), layout.node(node.fqdn)
-    tls = identity / "tls"
+    keys, data = layout.keys, layout.node(node.fqdn)
+    tls = keys.node_tls(node)
     pair = {"PrivateKey": str(tls / "server.key"), "Certificate": str(tls / "server.crt")}
     roots = [str(tls / "ca.crt")]
     return {
@@ -118,7 +110,7 @@ def orderer_yaml(layout: Layout, node: Node) -> dict[str, Any]:
                 "RootCAs": roots,
             },
             "BootstrapMethod": "none",
-            "LocalMSPDir": str(identity / "msp"),
+            "LocalMSPDir": str(keys.node_msp(node)),
             "LocalMSPID": node.organization.msp_id,
             "BCCSP": {"Default": "SW", "SW": {"Hash": "SHA2", "Security": 256}},
             "Authentication": {"TimeWindow": "15m", "NoExpirationChecks": False},
@@ -146,24 +138,27 @@ def orderer_yaml(layout: Layout, node: Node) -> dict[str, Any]:
 
 def core_yaml(layout: Layout, topology: Topology, node: Node) -> dict[str, Any]:
     """A peer's settings (Fabric: sampleconfig/core.yaml)."""
-    identity, data = layout.identity(node), layout.node(node.fqdn)
+    keys, data = layout.keys, layout.node(node.fqdn)
+    tls = keys.node_tls(node)
     return {
         "peer": {
             "id": node.fqdn,
             "networkId": topology.name,
             "listenAddress": node.address,
             "address": node.address,
+            # Chaincodes run as services that the peer dials: nothing dials the peer here.
+            "chaincodeListenAddress": f"{node.host}:0",
             "addressAutoDetect": False,
             "localMspId": node.organization.msp_id,
             "localMspType": "bccsp",
-            "mspConfigPath": str(identity / "msp"),
+            "mspConfigPath": str(keys.node_msp(node)),
             "fileSystemPath": str(data / "ledger"),
             "tls": {
                 "enabled": True,
                 "clientAuthRequired": False,
-                "cert": {"file": str(identity / "tls" / "server.crt")},
-                "key": {"file": str(identity / "tls" / "server.key")},
-                "rootcert": {"file": str(identity / "tls" / "ca.crt")},
+                "cert": {"file": str(tls / "server.crt")},
+                "key": {"file": str(tls / "server.key")},
+                "rootcert": {"file": str(tls / "ca.crt")},
             },
             "BCCSP": {"Default": "SW", "SW": {"Hash": "SHA2", "Security": 256}},
             "authentication": {"timewindow": "15m"},
@@ -183,6 +178,12 @@ def core_yaml(layout: Layout, topology: Topology, node: Node) -> dict[str, Any]:
                     "reconcileSleepInterval": "1m",
                     "reconcileBatchSize": 10,
                 },
+            },
+            "handlers": {
+                "authFilters": [{"name": "DefaultAuth"}, {"name": "ExpirationCheck"}],
+                "decorators": [{"name": "DefaultDecorator"}],
+                "endorsers": {"escc": {"name": "DefaultEndorsement", "library": ""}},
+                "validators": {"vscc": {"name": "DefaultValidation", "library": ""}},
             },
             "gateway": {
                 "enabled": True,
@@ -237,7 +238,8 @@ def ca_yaml(layout: Layout, node: Node) -> dict[str, Any]:
     `ca.imports` is ours: the organisation's certificates that were made before the CA ran become
     known to it, so that they can be renewed and revoked.
     """
-    organization = layout.organization(node.organization)
+    organization = layout.keys.organization(node.organization)
+    authority, tls = layout.keys.ca(node.organization), layout.keys.node_tls(node)
     domain = node.organization.domain
     return {
         "version": "1.5",
@@ -245,13 +247,13 @@ def ca_yaml(layout: Layout, node: Node) -> dict[str, Any]:
         "port": node.port,
         "tls": {
             "enabled": True,
-            "certfile": str(organization / "ca" / "tls" / "server.crt"),
-            "keyfile": str(organization / "ca" / "tls" / "server.key"),
+            "certfile": str(tls / "server.crt"),
+            "keyfile": str(tls / "server.key"),
         },
         "ca": {
             "name": f"ca.{domain}",
-            "certfile": str(organization / "ca" / f"ca.{domain}-cert.pem"),
-            "keyfile": str(organization / "ca" / "priv_sk"),
+            "certfile": str(authority / f"ca.{domain}-cert.pem"),
+            "keyfile": str(authority / "priv_sk"),
             "imports": [str(organization)],
         },
         "db": {"type": "sqlite3", "datasource": str(layout.node(node.fqdn) / "ca.db")},

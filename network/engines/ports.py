@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from network.topology.model import Node, NodeKind, Topology
+from network.topology.values import Node, NodeKind, Topology
 
 
 @dataclass(frozen=True, slots=True)

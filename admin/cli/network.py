@@ -1,0 +1,301 @@
+"""`medfabric network`: bring a network up, look after it, take it down."""
+
+from pathlib import Path
+
+import click
+
+from admin.cli.frame import (
+    Context,
+    Group,
+    dry_run_option,
+    timeout_option,
+    with_context,
+    yes_option,
+)
+from admin.errors import input_error
+from admin.output import Output
+
+READY = 60.0  # seconds that nodes get to come up
+
+
+@click.group(
+    "network",
+    cls=Group,
+    examples=[
+        "medfabric network init",
+        "medfabric network up",
+        "medfabric network status",
+        "medfabric network logs peer0.hospital -f",
+        "medfabric network down --wipe",
+    ],
+)
+def group() -> None:
+    """Bring a network up, look after it, take it down.
+
+    A network is described by one file, network.yaml. Everything it makes is in .medfabric/NAME
+    beside that file.
+    """
+
+
+@group.command(
+    examples=[
+        "medfabric network init",
+        "medfabric network init hospital/network.yaml",
+        "medfabric network init --schema > network.schema.json",
+    ]
+)
+@click.argument("path", type=click.Path(path_type=Path), default=Path("network.yaml"))
+@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@click.option("--schema", is_flag=True, help="Print the file's JSON Schema instead.")
+@with_context
+def init(context: Context, path: Path, force: bool, schema: bool) -> None:
+    """Write a network file with comments to start from.
+
+    PATH is where to write it [network.yaml].
+    """
+    from admin.procedures.starter import get_schema, write_starter
+
+    if schema:
+        told = get_schema()
+        context.output.result(told, lambda output: output.line(_pretty(told)))
+        return
+    written = write_starter(path, force=force)
+    context.output.result({"path": written}, f"{written} written; next: medfabric network up")
+
+
+@group.command(
+    examples=[
+        "medfabric network up",
+        "medfabric network up --network care.yaml --json",
+        "medfabric network up --dry-run",
+    ]
+)
+@timeout_option
+@dry_run_option
+@with_context
+def up(context: Context, timeout: float | None, dry_run: bool) -> None:
+    """Bring the network up: keys, nodes, channels, chaincodes.
+
+    Can be run again at any time: it goes on where it stopped and does nothing where all is done.
+    Addresses in use are found before anything is written.
+    """
+    from admin.procedures.bootstrap import Bootstrapped, bootstrap
+    from network.engines.engine import open_engine
+
+    engine = open_engine(context.surroundings)
+    if dry_run:
+        engine.validate()
+        steps = engine.plan()
+        context.output.result({"steps": steps}, "\n".join(steps) or "nothing to do")
+        return
+    output = context.output
+    with output.progress(f"network {context.topology.name}") as progress:
+        done = context.run(bootstrap(engine, progress.step, timeout=timeout or READY))
+
+    def show(output: Output, done: Bootstrapped = done) -> None:
+        changed = bool(done.joined) or any(one.changed for one in done.deployed)
+        output.line(
+            f"✓ network {done.network} is up: {done.nodes} nodes, "
+            f"{len(context.topology.channels)} channels ({done.seconds:.1f} s)"
+        )
+        for one in done.deployed if changed else ():
+            output.line(f"  chaincode {one.chaincode} {one.version}, sequence {one.sequence}")
+
+    output.result(done, show)
+
+
+@group.command(examples=["medfabric network down", "medfabric network down --wipe --yes"])
+@click.option("--wipe", is_flag=True, help="Delete its ledgers, keys and records as well.")
+@yes_option
+@with_context
+def down(context: Context, wipe: bool, yes: bool) -> None:
+    """Stop every node. Ledgers and keys stay, and 'up' goes on with them."""
+    _down(context, wipe=wipe, yes=yes)
+
+
+@group.command(examples=["medfabric network reset --yes && medfabric network up"])
+@yes_option
+@with_context
+def reset(context: Context, yes: bool) -> None:
+    """Stop every node and delete everything the network has made: as 'down --wipe'."""
+    _down(context, wipe=True, yes=yes)
+
+
+def _down(context: Context, *, wipe: bool, yes: bool) -> None:
+    from network.engines.engine import open_engine
+
+    engine = open_engine(context.surroundings)
+    if wipe and not yes and context.folder.exists():
+        click.confirm(
+            f"Delete {context.folder} with all ledgers, keys and records?", abort=True, err=True
+        )
+    name = context.topology.name
+    with context.output.progress(f"network {name}") as progress:
+        was_up = context.run(engine.down(progress.step))
+        if wipe:
+            progress.step("deleting")
+            engine.wipe()
+    text = f"✓ network {name} is down" if was_up else f"network {name} was not up"
+    if wipe:
+        text += f"; {context.folder} is deleted"
+    context.output.result({"network": name, "wasUp": was_up, "wiped": wipe}, text)
+
+
+@group.command(examples=["medfabric network status", "medfabric network status --json"])
+@with_context
+def status(context: Context) -> None:
+    """Show every node: its state, ledger heights, health, certificate and process."""
+    from network.engines.engine import open_engine
+
+    nodes = context.run(open_engine(context.surroundings).status())
+
+    def show(output: Output) -> None:
+        output.table(
+            ["node", "organization", "address", "state", "height", "health", "certificate", "pid"],
+            [
+                (
+                    node.name,
+                    node.organization,
+                    node.address,
+                    node.state,
+                    " ".join(
+                        f"{channel}:{height}" if len(context.topology.channels) > 1 else f"{height}"
+                        for channel, height in sorted(node.heights.items())
+                    ),
+                    None if node.healthy is None else "ok" if node.healthy else "failing",
+                    f"{node.certificate_expires:%Y-%m-%d}" if node.certificate_expires else None,
+                    node.pid,
+                )
+                for node in nodes
+            ],
+        )
+        for node in nodes:
+            if node.note:
+                output.line(f"! {node.name}: {node.note}")
+
+    context.output.result(nodes, show)
+
+
+@group.command(
+    examples=[
+        "medfabric network logs",
+        "medfabric network logs peer0.hospital --lines 50",
+        "medfabric network logs orderer -f",
+    ]
+)
+@click.argument("node", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines are written.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(0), default=20, show_default=True, help="Lines to show."
+)
+@with_context
+def logs(context: Context, node: str | None, follow: bool, lines: int) -> None:
+    """Show the end of a node's log.
+
+    NODE is a node's name or a part of it; without one, the end of every node's log.
+    """
+    from admin.procedures.logs import follow_log, read_logs
+    from network.engines.engine import open_engine
+
+    engine = open_engine(context.surroundings)
+    found = read_logs(engine, context.topology, node, lines)
+    if follow:
+        if node is None:
+            raise click.UsageError("--follow needs a NODE")
+        for line in follow_log(engine.log(node), lines):
+            context.output.result({"line": line}, line)
+        return
+
+    def show(output: Output) -> None:
+        for name, text in found.items():
+            for line in text:
+                output.line(line if node else f"{name}  {line}")
+
+    context.output.result(found, show)
+
+
+@group.command(examples=["medfabric network restart peer0.hospital"])
+@click.argument("node")
+@with_context
+def restart(context: Context, node: str) -> None:
+    """Stop one NODE and start it again; its ledger stays."""
+    from network.engines.engine import open_engine
+
+    engine = open_engine(context.surroundings)
+    name = engine.log(node).parent.name
+    with context.output.progress(name) as progress:
+        progress.step("restarting")
+        context.run(engine.restart(node))
+    context.output.result({"node": name}, f"✓ {name} runs again")
+
+
+@group.command(examples=["medfabric network plan"])
+@with_context
+def plan(context: Context) -> None:
+    """Say what 'up' would do, and change nothing."""
+    from network.engines.engine import open_engine
+
+    steps = open_engine(context.surroundings).plan()
+    context.output.result({"steps": steps}, "\n".join(steps) or "nothing to do")
+
+
+@group.command(examples=["medfabric network doctor", "medfabric network doctor --json"])
+@with_context
+def doctor(context: Context) -> None:
+    """Check what a network needs: file, ports, clock, disk, certificates, versions.
+
+    Exits with 3 when something is wrong.
+    """
+    from admin.procedures.doctor import examine
+
+    findings = context.run(examine(context.surroundings))
+
+    def show(output: Output) -> None:
+        for finding in findings:
+            output.line(f"{'✓' if finding.ok else '✗'} {finding.subject}: {finding.text}")
+            if finding.remedy:
+                output.line(f"  → {finding.remedy}")
+
+    context.output.result(findings, show)
+    if not all(finding.ok for finding in findings):
+        click.get_current_context().exit(3)
+
+
+@group.command(examples=["medfabric network certs", "medfabric network certs --within 30"])
+@click.option("--within", type=click.IntRange(0), metavar="DAYS", help="Only those that end soon.")
+@with_context
+def certs(context: Context, within: int | None) -> None:
+    """List the network's certificates and when they end, the first to end first."""
+    from admin.procedures.certificates import list_certificates
+
+    found = list_certificates(context.folder, within)
+    context.output.result(
+        found,
+        lambda output: output.table(
+            ["subject", "use", "expires", "days", "file"],
+            [(one.subject, one.use, one.expires, one.days_left, one.file) for one in found],
+            empty="no certificates" if within is None else "none ends so soon",
+        ),
+    )
+
+
+@group.command(
+    examples=["medfabric network render", "medfabric network render peer0.hospital.example"]
+)
+@click.argument("node", required=False)
+@with_context
+def render(context: Context, node: str | None) -> None:
+    """Print the network file with every default filled in, or one NODE's own settings."""
+    from admin.procedures.rendering import render_node, render_topology
+
+    text = render_node(context.surroundings, node) if node else render_topology(context.topology)
+    if text is None:
+        names = ", ".join(one.fqdn for one in context.topology.nodes())
+        raise input_error(f"there is no node {node!r}", f"name one of: {names}")
+    context.output.result({"text": text}, text.rstrip("\n"))
+
+
+def _pretty(value: object) -> str:
+    import json
+
+    return json.dumps(value, indent=2)

@@ -1,0 +1,97 @@
+"""Bring a whole network up: nodes, channels, chaincodes, and what the chaincode must know first."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from admin.procedures.deploy import Deployed, Package, build_definition, deploy
+from admin.procedures.join import join_channel
+from network.client.profile import Surroundings
+from network.engines.engine import Engine
+from network.topology.values import Channel
+
+Say = Callable[[str], None]
+
+HEALTH = "health"
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrapped:
+    """What bringing a network up did.
+
+    Attributes:
+        network: its name.
+        seconds: how long it took.
+        nodes: how many nodes run.
+        joined: nodes that newly joined a channel, as `channel: node`.
+        deployed: what was deployed, also where nothing was left to do.
+    """
+
+    network: str
+    seconds: float
+    nodes: int
+    joined: tuple[str, ...]
+    deployed: tuple[Deployed, ...]
+
+
+async def bootstrap(engine: Engine, say: Say, *, timeout: float) -> Bootstrapped:
+    """The network is up and its chaincodes answer; what was done before is left as it is.
+
+    Args:
+        engine: the network's engine.
+        say: told what is being done.
+        timeout: seconds to wait for the nodes to come up.
+
+    Raises:
+        EngineError: the nodes could not be brought up.
+        ClientError: a node refused a step; those before it stay done.
+    """
+    begin = time.monotonic()
+    surroundings = engine.surroundings
+    await engine.up(say, timeout=timeout)
+    joined: list[str] = []
+    deployed: list[Deployed] = []
+    for channel in surroundings.topology.channels:
+        block = engine.genesis_block(channel.name)
+        names = await join_channel(surroundings, channel, block, say)
+        joined += [f"{channel.name}: {name}" for name in names]
+        deployed += await _deploy_all(engine, channel, say)
+        if any(chaincode.name == HEALTH for chaincode in channel.chaincodes):
+            await _bootstrap_health(surroundings, channel, say)
+    return Bootstrapped(
+        surroundings.topology.name,
+        time.monotonic() - begin,
+        len(await engine.status()),
+        tuple(joined),
+        tuple(deployed),
+    )
+
+
+async def _deploy_all(engine: Engine, channel: Channel, say: Say) -> list[Deployed]:
+    """The channel's chaincodes that the organisations' servers run are deployed.
+
+    Others are left to `medfabric chaincode deploy`: nobody here has their package.
+    """
+    done = []
+    served = engine.chaincodes()
+    for chaincode in channel.chaincodes:
+        packages = {
+            one.organization: Package(one.label, one.package)
+            for one in served
+            if one.name == chaincode.name
+        }
+        if packages:
+            definition = build_definition(engine.surroundings, chaincode)
+            done.append(await deploy(engine.surroundings, channel, definition, packages, say))
+    return done
+
+
+async def _bootstrap_health(surroundings: Surroundings, channel: Channel, say: Say) -> None:
+    """The health chaincode knows the channel's organisations and their roles."""
+    if find_spec("admin.procedures.directory") is None:
+        return
+    from admin.procedures.directory import bootstrap_directory
+
+    say("telling the directory its organisations")
+    await bootstrap_directory(surroundings, channel)

@@ -1,0 +1,246 @@
+"""The embedded engine: our own nodes, on this machine, under one supervisor.
+
+`up` can be called again at any time: it does what is missing and leaves the rest. Nothing is
+written before it is known that every address is free.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from network.client.profile import Surroundings
+from network.engines import artefacts, processes, processplan
+from network.engines.engine import (
+    EngineError,
+    NodeStatus,
+    NotReadyError,
+    PortsTakenError,
+    Say,
+    ServedChaincode,
+)
+from network.engines.nodefiles import Layout, write_node
+from network.engines.ports import Listener, get_taken, list_listeners, wait_until_answered
+from network.engines.processplan import NodeState, Order
+from network.engines.status import get_status
+
+PRELOAD = (
+    "grpc.aio",
+    "uvloop",
+    "sqlite3",
+    "cryptography.x509",
+    "network.node.orderer",
+    "network.node.peer",
+    "network.node.ca.service",
+    "chaincode.server",
+)
+TROUBLE = 3  # restarts after which a node that does not answer is given up
+LOG_LINES = 5  # of a failed node's log that an error shows
+
+
+class EmbeddedEngine:
+    """Runs a topology's nodes as processes of this machine."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.surroundings = surroundings
+        self.topology = surroundings.topology
+        self.layout = Layout(surroundings.folder)
+
+    def validate(self) -> None:
+        """Every address is free, or ours already; raises `PortsTakenError`."""
+        ours = {state.name for state in self._running()}
+        listeners = [one for one in list_listeners(self.topology) if one.node not in ours]
+        taken = get_taken(listeners)
+        if taken:
+            raise PortsTakenError(
+                f"{taken[0]} is in use by another program"
+                + (f", and {len(taken) - 1} more" if len(taken) > 1 else ""),
+                "stop that program, or choose other ports in the network file",
+                tuple(str(one) for one in taken),
+            )
+
+    def plan(self) -> list[str]:
+        """What `up` would do, a sentence each."""
+        steps = [f"make {text}" for text in artefacts.get_missing(self.layout, self.topology)]
+        running = {state.name for state in self._running()}
+        return steps + [f"start {name}" for name in self._names() if name not in running]
+
+    async def up(self, say: Say, *, timeout: float) -> None:
+        """Every node runs and answers; raises `PortsTakenError` or `NotReadyError`."""
+        self.validate()
+        say("keys, certificates and settings")
+        self._make_folders()
+        with _only_one(self.layout.run):
+            artefacts.make(self.layout, self.topology, datetime.now(UTC))
+            order = self._order()
+            if processplan.load_order(self.layout.run) != order or not self._supervisor():
+                processplan.save_order(self.layout.run, order)
+                say(f"starting {len(order.nodes)} nodes")
+                self._start()
+        say("waiting for the nodes")
+        await self._wait(timeout)
+
+    async def down(self, say: Say) -> bool:
+        """No node runs; whether one did."""
+        supervisor = self._supervisor()
+        states = processplan.load_report(self.layout.run)
+        left = [state.process for state in states if state.process and state.process.alive]
+        if not supervisor and not left:
+            return False
+        say("stopping the nodes")
+        if supervisor:
+            await asyncio.to_thread(processes.end, [supervisor], patience=15.0)
+        # Where the supervisor was killed its nodes may be left.
+        await asyncio.to_thread(processes.end, left)
+        for name in (processplan.REPORT, processplan.SUPERVISOR):
+            (self.layout.run / name).unlink(missing_ok=True)
+        return True
+
+    def wipe(self) -> None:
+        """The network's folder is gone."""
+        if self._supervisor():
+            raise EngineError("the network is up", "take it down first: medfabric network down")
+        if self.layout.folder.exists():
+            shutil.rmtree(self.layout.folder)
+
+    async def restart(self, node: str) -> None:
+        """One node was stopped; the supervisor starts it again."""
+        name = self._name(node)
+        state = next((one for one in self._running() if one.name == name), None)
+        if state is None or state.process is None:
+            raise EngineError(f"{name} does not run", "bring it up: medfabric network up")
+        await asyncio.to_thread(processes.end, [state.process])
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            if any(one.name == name and one.process != state.process for one in self._running()):
+                break
+            await asyncio.sleep(0.05)
+        await self._wait(30, only={name})
+
+    async def status(self) -> list[NodeStatus]:
+        """Every node, asked now."""
+        return await get_status(self.surroundings, self.layout, self._states())
+
+    def log(self, node: str) -> Path:
+        """A node's log; its name may be shortened while it is the only such."""
+        return self.layout.log(self._name(node))
+
+    def genesis_block(self, channel_id: str) -> bytes:
+        """A channel's first block, made by `up`."""
+        return (self.layout.channels / f"{channel_id}.block").read_bytes()
+
+    def chaincodes(self) -> list[ServedChaincode]:
+        """What the organisations' chaincode servers run."""
+        return artefacts.build_packages(self.layout, self.topology)
+
+    # The supervisor
+
+    def _order(self) -> Order:
+        nodes = [write_node(self.layout, self.topology, node) for node in self.topology.nodes()]
+        served = self.chaincodes()
+        nodes += [artefacts.chaincode_process(self.layout, self.topology, one) for one in served]
+        return Order(tuple(nodes), PRELOAD)
+
+    def _start(self) -> None:
+        supervisor = self._supervisor()
+        if supervisor:
+            supervisor.signal(signal.SIGHUP)
+            return
+        with (self.layout.run / processplan.LOG).open("ab") as log:
+            subprocess.Popen(
+                [sys.executable, "-m", "network.engines.supervisor", str(self.layout.run)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
+            )
+
+    def _supervisor(self) -> processes.Process | None:
+        return processes.load(self.layout.run / processplan.SUPERVISOR)
+
+    def _states(self) -> dict[str, NodeState]:
+        return {state.name: state for state in processplan.load_report(self.layout.run)}
+
+    def _running(self) -> list[NodeState]:
+        return [one for one in self._states().values() if one.process and one.process.alive]
+
+    async def _wait(self, timeout: float, only: set[str] | None = None) -> None:
+        waiting = [
+            self._wait_for(one, timeout)
+            for one in list_listeners(self.topology)
+            if only is None or one.node in only
+        ]
+        late = [one for one in await asyncio.gather(*waiting) if one is not None]
+        if late:
+            names = sorted({one.node for one in late})
+            raise NotReadyError(
+                f"{', '.join(names)} did not come up",
+                f"see its log: medfabric network logs {names[0]}",
+                tuple(self._last_words(names)),
+            )
+
+    async def _wait_for(self, listener: Listener, timeout: float) -> Listener | None:
+        """None when it answers; the listener when it does not, or its node keeps ending."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if await wait_until_answered(listener, timeout=0.5):
+                return None
+            state = self._states().get(listener.node)
+            if state and state.restarts >= TROUBLE and state.exit_code:
+                return listener
+        return listener
+
+    def _last_words(self, names: Iterable[str]) -> list[str]:
+        words: list[str] = []
+        for name in names:
+            try:
+                lines = self.layout.log(name).read_text(errors="replace").splitlines()
+            except OSError:
+                lines = []
+            words += [f"{name}: {line}" for line in lines[-LOG_LINES:]]
+        return words
+
+    # Names and folders
+
+    def _names(self) -> list[str]:
+        return list(dict.fromkeys(one.node for one in list_listeners(self.topology)))
+
+    def _name(self, wanted: str) -> str:
+        names = self._names()
+        found = [name for name in names if name == wanted] or [
+            name for name in names if wanted.lower() in name.lower()
+        ]
+        if len(found) == 1:
+            return found[0]
+        told = ", ".join(found or names)
+        raise EngineError(
+            f"{wanted!r} names {'several nodes' if found else 'no node'}", f"name one of: {told}"
+        )
+
+    def _make_folders(self) -> None:
+        self.layout.folder.parent.mkdir(mode=0o700, exist_ok=True)
+        for folder in (self.layout.folder, self.layout.channels, self.layout.run):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+class _only_one:  # noqa: N801 reads as what it does
+    """Two `up` at the same time would write the same files: the second one waits."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / "up.lock"
+        self._file = -1
+
+    def __enter__(self) -> None:
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
