@@ -34,21 +34,17 @@ class FetchRequest(_message.Message):
     def __init__(self, channel_id: _Optional[str] = ..., access_id: _Optional[str] = ..., record_id: _Optional[str] = ..., version: _Optional[int] = ..., offset: _Optional[int] = ..., identity: _Optional[bytes] = ..., custodian: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class FetchResponse(_message.Message):
-    __slots__ = ("release", "content")
-    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("opening", "content")
+    OPENING_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
-    release: Release
+    opening: Opening
     content: bytes
-    def __init__(self, release: _Optional[_Union[Release, _Mapping]] = ..., content: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, opening: _Optional[_Union[Opening, _Mapping]] = ..., content: _Optional[bytes] = ...) -> None: ...
 
-class Release(_message.Message):
-    __slots__ = ("key_id", "wrapped_key", "size", "sealed_digest")
-    KEY_ID_FIELD_NUMBER: _ClassVar[int]
-    WRAPPED_KEY_FIELD_NUMBER: _ClassVar[int]
+class Opening(_message.Message):
+    __slots__ = ("release", "size")
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
-    SEALED_DIGEST_FIELD_NUMBER: _ClassVar[int]
-    key_id: str
-    wrapped_key: bytes
+    release: bytes
     size: int
-    sealed_digest: bytes
-    def __init__(self, key_id: _Optional[str] = ..., wrapped_key: _Optional[bytes] = ..., size: _Optional[int] = ..., sealed_digest: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, release: _Optional[bytes] = ..., size: _Optional[int] = ...) -> None: ...

@@ -1,14 +1,12 @@
-"""Where sealed records and their releases lie: a folder by default, any fsspec URL otherwise.
+"""Where sealed records and releases lie: a folder by default, any fsspec URL otherwise.
 
-`<record>/<version>.sealed` is the sealed file, `<record>/<version>/<access>.release` a data key
-wrapped for one requester. Names are random handles; nothing here can be read without a key.
+`records/<record>/<version>.sealed` is a sealed file, `releases/<access>.json` the keys released for
+one access. Names are random handles; nothing here can be read without a key.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 import fsspec
@@ -22,16 +20,6 @@ class NotStored(ExchangeError):
     """The store holds no such record version or release."""
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A data key wrapped for the requester of one access, and what it opens."""
-
-    access: str
-    key_id: str
-    wrapped_key: bytes
-    sealed_digest: bytes
-
-
 class RecordStore:
     """Sealed records under one URL. Files appear whole or not at all. Raises NotStored."""
 
@@ -42,15 +30,8 @@ class RecordStore:
     @contextmanager
     def writing(self, record: str, version: int) -> Iterator[BinaryIO]:
         """Open a record version for writing; it is there once the block ends without an error."""
-        path = self._sealed(record, version)
-        part = f"{path}.part"
-        try:
-            with self._files.open(part, "wb") as target:
-                yield cast(BinaryIO, target)
-        except BaseException:
-            self._remove(part)
-            raise
-        self._files.mv(part, path)
+        with self._writing(self._sealed(record, version)) as target:
+            yield target
 
     @contextmanager
     def reading(self, record: str, version: int) -> Iterator[BinaryIO]:
@@ -69,50 +50,47 @@ class RecordStore:
         except FileNotFoundError as error:
             raise NotStored(f"record {record} version {version} is not stored here") from error
 
-    def put_release(self, record: str, version: int, release: Release) -> None:
-        """Keep a wrapped key for the requester to fetch."""
-        document = {
-            "access": release.access,
-            "keyId": release.key_id,
-            "wrappedKey": release.wrapped_key.hex(),
-            "sealedDigest": release.sealed_digest.hex(),
-        }
-        path = self._release(record, version, release.access)
-        with self._files.open(f"{path}.part", "wb") as target:
-            target.write(json.dumps(document).encode())
-        self._files.mv(f"{path}.part", path)
+    def put_release(self, access: str, raw: bytes) -> None:
+        """Keep the keys released for an access."""
+        with self._writing(self._release(access)) as target:
+            target.write(raw)
 
-    def get_release(self, record: str, version: int, access: str) -> Release:
-        """Return the wrapped key of one access."""
+    def get_release(self, access: str) -> bytes:
+        """Return the keys released for an access."""
         try:
-            document = json.loads(self._files.cat_file(self._release(record, version, access)))
+            return cast(bytes, self._files.cat_file(self._release(access)))
         except FileNotFoundError as error:
-            raise NotStored(f"access {access} has not been released yet") from error
-        return Release(
-            document["access"],
-            document["keyId"],
-            bytes.fromhex(document["wrappedKey"]),
-            bytes.fromhex(document["sealedDigest"]),
-        )
+            raise NotStored(f"access {access} has not been released") from error
 
-    def withdraw_releases(self, record: str, version: int) -> None:
-        """Destroy every wrapped key given out for a record version."""
-        self._remove(f"{self._root}/{_handle(record)}/{version}", recursive=True)
+    def remove_release(self, access: str) -> None:
+        """Destroy the keys released for an access."""
+        self._remove(self._release(access))
 
     def erase(self, record: str, version: int) -> None:
-        """Destroy a sealed record version with every wrapped key: nobody can open it again."""
-        self.withdraw_releases(record, version)
+        """Destroy a sealed record version."""
         self._remove(self._sealed(record, version))
 
     def _sealed(self, record: str, version: int) -> str:
-        return f"{self._root}/{_handle(record)}/{int(version)}.sealed"
+        return f"{self._root}/records/{_handle(record)}/{int(version)}.sealed"
 
-    def _release(self, record: str, version: int, access: str) -> str:
-        return f"{self._root}/{_handle(record)}/{int(version)}/{_handle(access)}.release"
+    def _release(self, access: str) -> str:
+        return f"{self._root}/releases/{_handle(access)}.json"
 
-    def _remove(self, path: str, *, recursive: bool = False) -> None:
+    @contextmanager
+    def _writing(self, path: str) -> Iterator[BinaryIO]:
+        part = f"{path}.part"
+        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        try:
+            with self._files.open(part, "wb") as target:
+                yield cast(BinaryIO, target)
+        except BaseException:
+            self._remove(part)
+            raise
+        self._files.mv(part, path)
+
+    def _remove(self, path: str) -> None:
         if self._files.exists(path):
-            self._files.rm(path, recursive=recursive)
+            self._files.rm(path)
 
 
 def _handle(text: str) -> str:

@@ -1,0 +1,102 @@
+"""`python -m admin.exchange NETWORK ORGANISATION`: one organisation's record exchange.
+
+Serves its sealed records and follows the ledger to release what was permitted, in the name of the
+organisation's identity `exchange` (role=service). Ends with 0 after SIGTERM, with 1 and one line on
+standard error when it cannot start.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from admin.errors import to_fault
+from admin.exchange.custodian import Custodian
+from admin.exchange.keyring import KeyRing
+from admin.exchange.place import ExchangePlace, open_place
+from admin.exchange.service import RecordExchange
+from admin.exchange.store import RecordStore
+from admin.exchange.trust import ChannelTrust
+from admin.procedures.health import Health
+from network.client import Gateway
+from network.client.channel import get_config_block
+from network.client.checkpoint import Checkpoint
+from network.client.errors import ClientError
+from network.client.peer import PeerClient
+from network.client.profile import Profile, load_surroundings
+from network.node.grpc_server import ServerTls, make_server
+from network.rules.config import ChannelConfig
+from protos import exchange_pb2_grpc
+
+log = logging.getLogger("medfabric.exchange")
+
+GRACE = 5.0
+RETRY_DELAY = 2.0
+
+
+def main(arguments: list[str]) -> int:
+    """Run one exchange until it is told to stop; returns the exit code."""
+    if len(arguments) != 2:
+        sys.stderr.write("usage: python -m admin.exchange NETWORK ORGANISATION\n")
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        place = open_place(load_surroundings(Path(arguments[0])), arguments[1])
+        asyncio.run(serve(place))
+    except KeyboardInterrupt:
+        return 0
+    except Exception as failure:
+        fault = to_fault(failure)
+        sys.stderr.write(f"exchange: {fault.message} {fault.remedy}\n")
+        return 1
+    return 0
+
+
+async def serve(place: ExchangePlace) -> None:
+    """Serve and release until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    profile = place.profile
+    async with Gateway.connect(endpoint=profile.endpoint, signer=profile.signer) as gateway:
+        custodian = Custodian(
+            msp_id=profile.signer.msp_id,
+            health=Health(gateway, place.channel_id),
+            store=RecordStore(place.store_url),
+            keys=KeyRing(place.keys),
+            trust=await _read_trust(profile, place.channel_id),
+        )
+        tls = ServerTls(place.tls_key.read_bytes(), place.tls_certificate.read_bytes())
+        server = make_server(tls)
+        exchange_pb2_grpc.add_RecordExchangeServicer_to_server(
+            RecordExchange(custodian), server.grpc
+        )
+        await server.start(place.address)
+        log.info("Record exchange of %s listening on %s", profile.signer.msp_id, place.address)
+        following = asyncio.create_task(_follow(custodian, Checkpoint(place.checkpoint)))
+        await stopping.wait()
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+        await server.stop(GRACE)
+
+
+async def _follow(custodian: Custodian, checkpoint: Checkpoint) -> None:
+    while True:
+        try:
+            await custodian.follow(checkpoint)
+        except ClientError as failure:
+            log.warning("the stream of events broke: %s", type(failure).__name__)
+        await asyncio.sleep(RETRY_DELAY)
+
+
+async def _read_trust(profile: Profile, channel_id: str) -> ChannelTrust:
+    async with PeerClient(profile.endpoint, profile.signer) as peer:
+        return ChannelTrust(ChannelConfig.from_block(await get_config_block(peer, channel_id)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
