@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from admin.procedures.deploy import Deployed, Package, build_definition, deploy
+from admin.procedures.directory import bootstrap_directory
 from admin.procedures.join import join_channel
 from network.client.profile import Surroundings
 from network.engines.engine import Engine
@@ -89,9 +89,5 @@ async def _deploy_all(engine: Engine, channel: Channel, say: Say) -> list[Deploy
 
 async def _bootstrap_health(surroundings: Surroundings, channel: Channel, say: Say) -> None:
     """The health chaincode knows the channel's organisations and their roles."""
-    if find_spec("admin.procedures.directory") is None:
-        return
-    from admin.procedures.directory import bootstrap_directory
-
     say("telling the directory its organisations")
     await bootstrap_directory(surroundings, channel)
