@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,6 @@ class PackageStore:
         self._folder = folder
         self._variables = variables
         self._installed: dict[str, Installed] = {}
-        self._listeners: list[Callable[[], None]] = []
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(folder.glob(f"*{_SUFFIX}")):
             label, _, digest = path.name.removesuffix(_SUFFIX).rpartition(".")
@@ -66,9 +65,9 @@ class PackageStore:
         """Every installed package, by id."""
         return tuple(self._installed[name] for name in sorted(self._installed))
 
-    def add_listener(self, listener: Callable[[], None]) -> None:
-        """`listener` is called after each installation."""
-        self._listeners.append(listener)
+    def has(self, package_id: str) -> bool:
+        """Whether the package is installed."""
+        return package_id in self._installed
 
     def get(self, package_id: str) -> Installed:
         """The installed package; raises PackageNotFound."""
@@ -110,8 +109,6 @@ class PackageStore:
         installed = Installed(package.label, package.package_id)
         self._installed[package.package_id] = installed
         log.info("Successfully installed chaincode with package ID '%s'", package.package_id)
-        for listener in self._listeners:
-            listener()
         return installed
 
     def connection(self, package_id: str) -> Connection:

@@ -54,8 +54,11 @@ class Gateway:
         connections: Connections,
         get_channel: Callable[[str], PeerChannel | None],
         options: GatewayOptions,
+        overrides: Callable[[OrdererEndpoint], OrdererEndpoint] = lambda endpoint: endpoint,
     ) -> None:
+        """`overrides` changes where an orderer is dialled."""
         self._peers = peers
+        self._overrides = overrides
         self._connections = connections
         self._get_channel = get_channel
         self._options = options
@@ -314,7 +317,8 @@ class Gateway:
         self, endpoint: OrdererEndpoint, envelope: common_pb2.Envelope
     ) -> str | None:
         """None when the orderer took the envelope, else why another should be tried."""
-        channel = self._connections.get(endpoint.address, endpoint.tls_roots)
+        dialled = self._overrides(endpoint)
+        channel = self._connections.get(dialled.address, dialled.tls_roots)
 
         async def requests() -> AsyncIterator[common_pb2.Envelope]:
             yield envelope
