@@ -144,8 +144,8 @@ class EvidenceRef:
 class Claim:
     """A claim's public state. `version` counts its changes; each edge names the one it rests on.
 
-    `decision` and `remittance` are commitments. `before` is the status an open appeal came from;
-    `reversal` says that a payment is to be taken back.
+    `decision` (made at `decision_version`) and `remittance` are commitments. `before` is the status
+    an open appeal came from; `reversal` says that a payment is to be taken back.
     """
 
     claim: str
@@ -167,6 +167,7 @@ class Claim:
     outcome: Outcome | None = None
     reasons: tuple[Reason, ...] = ()
     decision: bytes | None = None
+    decision_version: int = 0
     remittance: bytes | None = None
     information: bytes | None = None
     appeal_deadline: datetime | None = None

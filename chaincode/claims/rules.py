@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 
 from chaincode import canonical, commitment
 from chaincode.claims.codes import Group, is_carc, is_rarc
-from chaincode.claims.details import Details, PolicyTable, SealedDetails
+from chaincode.claims.details import Adjudication, PolicyTable, Remittance, SealedDetails
 from chaincode.claims.model import (
     CheckResult,
     Claim,
     ClaimEvent,
+    Evidence,
+    EvidenceRef,
     Filing,
     Fingerprints,
     Notice,
@@ -67,11 +69,14 @@ def opens_details(committed: bytes, sealed: SealedDetails) -> bool:
     )
 
 
-def collection_of(room: Room, provider_name: str, payer_name: str, payer: str) -> str:
-    """The name of the private data collection of a room."""
+def collection_of(room: Room, filer_name: str, payer_name: str, payer: str) -> str:
+    """The name of the private data collection of a room.
+
+    The filer is the provider, or the payer that forwards a claim to another one.
+    """
     if room is Room.OWN:
         return f"_implicit_org_{payer}"
-    return f"claims-{provider_name}-{payer_name}"
+    return f"claims-{filer_name}-{payer_name}"
 
 
 def sides_of(claim: Claim, msp_id: str) -> frozenset[Side]:
@@ -117,6 +122,7 @@ def open_claim(
         tx_id=tx_id,
         checks=checks,
         reasons=gate_reasons(checks) if rejected else (),
+        evidence=tuple(EvidenceRef(item.record, item.version) for item in filing.evidence),
         replaces=filing.replaces,
         coordinates=filing.coordinates,
     )
@@ -156,8 +162,7 @@ def advance(
     sides = sides_of(claim, msp_id)
     if not sides:
         raise Denied("the caller's organisation is no party to the claim")
-    if claim.version != version:
-        raise Conflict(f"the claim is at version {claim.version}, not at {version}; read it again")
+    validate_version(claim, version)
     return replace(
         claim,
         status=follow(action, claim.status, sides, claim.before),
@@ -167,6 +172,12 @@ def advance(
         reversal=claim.reversal
         or (action in (Action.VOID, Action.REPLACE) and is_reversal(claim.status)),
     )
+
+
+def validate_version(claim: Claim, version: int) -> None:
+    """Raise Conflict unless the claim still stands at the version that a change rests on."""
+    if claim.version != version:
+        raise Conflict(f"the claim is at version {claim.version}, not at {version}; read it again")
 
 
 def decided(claim: Claim, notice: Notice, now: datetime) -> Claim:
@@ -179,6 +190,7 @@ def decided(claim: Claim, notice: Notice, now: datetime) -> Claim:
         outcome=notice.outcome,
         reasons=notice.reasons,
         decision=notice.decision,
+        decision_version=claim.version,
         checks=notice.checks,
         appeal_deadline=now + timedelta(days=notice.appeal_days) if refused else None,
         before=None,
@@ -275,7 +287,24 @@ def read_table(content: bytes, digest: bytes) -> PolicyTable:
     return canonical.decode(PolicyTable, content, "table")
 
 
-def validate_same_claim(details: Details, claim: Claim) -> None:
-    """Raise Conflict unless the details are those of the claim."""
-    if details.claim != claim.claim:
-        raise Conflict("the private details belong to another claim")
+def filing_of(claim: Claim) -> Filing:
+    """The filing that a claim came from, as far as the checks look at it."""
+    return Filing(
+        claim=claim.claim,
+        patient=claim.patient,
+        payer=claim.payer,
+        commitment=claim.commitment,
+        provider=claim.provider,
+        room=claim.room,
+        evidence=tuple(Evidence(item.record, item.version) for item in claim.evidence),
+        replaces=claim.replaces,
+        coordinates=claim.coordinates,
+    )
+
+
+def validate_remittance(remittance: Remittance, adjudication: Adjudication) -> None:
+    """Raise InvalidArgument unless exactly what was decided is paid."""
+    if remittance.claim != adjudication.claim or remittance.currency != adjudication.currency:
+        raise InvalidArgument("remittance: for another claim or in another currency")
+    if remittance.paid != adjudication.paid:
+        raise InvalidArgument("remittance.paid: not the amount that was decided")

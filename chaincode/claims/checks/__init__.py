@@ -6,7 +6,7 @@ Each has a function `check(claim)` that yields findings over a `ClaimContext` of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -84,6 +84,18 @@ def run(claim: ClaimContext, needs: Needs | None = None) -> tuple[CheckResult, .
         broken = broken or (item.name == "structure" and result.verdict is Verdict.REJECTED)
         results.append(result)
     return tuple(results)
+
+
+def run_one(name: str, claim: ClaimContext) -> CheckResult:
+    """Return the result of the check of this name."""
+    item = next(item for item in CHECKS if item.name == name)
+    return _judge(name, tuple(item.check(claim)))
+
+
+def drop_related(result: CheckResult, gone: Container[str]) -> CheckResult:
+    """Return the result without the findings about claims that no longer count."""
+    kept = tuple(finding for finding in result.findings if finding.related not in gone)
+    return result if kept == result.findings else _judge(result.check, kept)
 
 
 def merge(*parts: Iterable[CheckResult]) -> tuple[CheckResult, ...]:

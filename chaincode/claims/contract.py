@@ -1,0 +1,447 @@
+"""The transactions `claims:*`: gather facts, ask the checks and rules, write, leave trail and
+event.
+
+**Where private details go, and who sees them.** Transient data reaches every peer that endorses, so
+it may only go to peers that may know it:
+
+- *Shared room* (`claims-<Provider>-<Payer>`): the provider and the payer endorse, and both may know
+  everything. Details, decision and payment travel in transient fields and are written to the shared
+  collection in the same transaction. The gateway itself asks only members of a touched collection
+  when a proposal has transient data, and provider and payer are two of `health`'s organisations,
+  which is what its endorsement policy asks for.
+- *The payer's own room* (`_implicit_org_<MSPID>`): no second organisation may know, but a public
+  write needs a second one's endorsement. So each step is two transactions: `Stage`, `StageDecision`
+  or `StagePrivate` writes nothing public, so the payer's peer endorses alone and sees the details;
+  the public step then carries no transient data, only what staging answered, and every peer
+  compares it with the private data hash that it has.
+
+A peer outside a collection cannot read it, so nothing that is decided in a public step depends on a
+private read that an endorser might not have: facts of the payer (coverage, authorisation,
+enrolment) come in the transient field `facts` and are compared with public commitments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+from chaincode import canonical
+from chaincode.access import role
+from chaincode.claims import decision, rules, steps, store
+from chaincode.claims.details import (
+    ClaimFile,
+    SealedAdjudication,
+    SealedDetails,
+    SealedInformation,
+    SealedRemittance,
+)
+from chaincode.claims.intake import Intake, read_claim, read_claims
+from chaincode.claims.model import (
+    BatchSubmitted,
+    Change,
+    CheckResult,
+    Claim,
+    ClaimHistory,
+    ClaimPage,
+    FactKind,
+    Filing,
+    Notice,
+    PrivateKind,
+    Registration,
+    RegistrationRequest,
+    Room,
+    Staged,
+    StagedCommitment,
+    Submission,
+    SubmissionResult,
+    TableLoad,
+    TableVersion,
+)
+from chaincode.claims.states import Action, Status
+from chaincode.contract import Context, Contract, query, transaction
+from chaincode.directory import registry
+from chaincode.directory.model import OrganizationRole
+from chaincode.errors import Denied, InvalidArgument
+from chaincode.forms import validate_code, validate_digest
+from chaincode.phi import validate_handle
+from chaincode.table import PageRequest, validate_page
+
+CLAIMS_STAFF = role("claims", "adjudicator", "service")
+DECIDERS = role("claims", "adjudicator")
+_FIRST_PAGE = PageRequest()
+T = TypeVar("T")
+
+
+class ClaimsContract(Contract, name="claims"):
+    """Claims from submission through checks, decision and payment to appeal."""
+
+    # --- in ------------------------------------------------------------------------------------
+
+    @transaction(access=CLAIMS_STAFF)
+    async def Submit(self, ctx: Context, filing: Filing) -> SubmissionResult:
+        """A claim is accepted, or rejected at the gate, with the results of its checks.
+
+        By a provider, or by a payer for what reached it otherwise; for the shared room. Transient:
+        `claim` (salt and details), `fingerprintKey`; `facts` and `table` where they are known.
+        Submitting the same again is answered with how the claim stands.
+        """
+        if filing.room is Room.OWN:
+            raise InvalidArgument("filing.room: for the own room use Stage, then SubmitBatch")
+        intake = Intake(ctx)
+        result = await intake.submit(Submission(filing), read_claim(ctx))
+        await intake.finish()
+        if not result.existing:
+            held = intake.claim(filing.claim)
+            ctx.set_event(f"claims.{_title(held.status)}", rules.event_of(held))
+        return result
+
+    @transaction(access=CLAIMS_STAFF)
+    async def SubmitBatch(
+        self, ctx: Context, submissions: list[Submission]
+    ) -> list[SubmissionResult]:
+        """Up to 1,000 claims, each with a result of its own; one that cannot be taken says why.
+
+        Transient `claims` (sealed details by handle) and `fingerprintKey` for the shared room; none
+        for a payer's own room, where each submission carries what `Stage` answered.
+        """
+        if not 1 <= len(submissions) <= rules.MAX_BATCH:
+            raise InvalidArgument(f"submissions: expected 1 to {rules.MAX_BATCH}")
+        details = read_claims(ctx)
+        if details and any(item.filing.room is Room.OWN for item in submissions):
+            raise InvalidArgument(
+                "claims: details for a payer's own room never travel in a public transaction; "
+                "stage them first"
+            )
+        intake = Intake(ctx)
+        results = [
+            await intake.submit_or_report(item, details.get(item.filing.claim))
+            for item in submissions
+        ]
+        await intake.finish()
+        new = [item for item in results if not item.existing and not item.error]
+        if new:
+            rejected = tuple(item.claim for item in new if item.status is Status.REJECTED)
+            accepted = tuple(item.claim for item in new if item.status is not Status.REJECTED)
+            event = BatchSubmitted(ctx.client.msp_id, accepted, rejected)
+            ctx.set_event("claims.BatchSubmitted", event)
+        return results
+
+    @transaction(access=CLAIMS_STAFF)
+    async def Stage(self, ctx: Context, filings: list[Filing]) -> list[Staged]:
+        """A payer's details are in its own room; nothing public is written.
+
+        Endorsed by the payer's peer alone. Transient as for `SubmitBatch`, `facts`, `table`. Hand
+        each answer to `SubmitBatch` with its filing.
+        """
+        if not 1 <= len(filings) <= rules.MAX_BATCH:
+            raise InvalidArgument(f"filings: expected 1 to {rules.MAX_BATCH}")
+        details, intake = read_claims(ctx), Intake(ctx)
+        staged = []
+        for index, filing in enumerate(filings):
+            sealed = details.get(filing.claim)
+            if sealed is None:
+                raise InvalidArgument(f"filings[{index}]: no details in the transient claims")
+            staged.append(await intake.stage(filing, sealed))
+        return staged
+
+    @query(access=CLAIMS_STAFF)
+    async def Check(self, ctx: Context, filing: Filing) -> list[CheckResult]:
+        """What `Submit` would find, for one's own peer: nothing is sent to the payer.
+
+        Transient as for `Submit`.
+        """
+        return list(await Intake(ctx).check(filing, read_claim(ctx)))
+
+    # --- between --------------------------------------------------------------------------------
+
+    @transaction(access=CLAIMS_STAFF)
+    async def Pend(self, ctx: Context, change: Change) -> Claim:
+        """The payer waits for information; `change.reasons` says for what, at least one.
+
+        Transient `information` (salt and words) in the shared room, if there is more to say.
+        """
+        if not change.reasons:
+            raise InvalidArgument("change.reasons: say what is missing, as CARC and RARC")
+        return await steps.take_step(ctx, change, Action.PEND, PrivateKind.INFORMATION)
+
+    @transaction(access=CLAIMS_STAFF)
+    async def Supply(self, ctx: Context, change: Change) -> Claim:
+        """The filer has supplied what was asked for. Transient `information` in the shared room."""
+        return await steps.take_step(ctx, change, Action.SUPPLY, PrivateKind.INFORMATION)
+
+    # --- decided --------------------------------------------------------------------------------
+
+    @transaction(access=DECIDERS)
+    async def Adjudicate(self, ctx: Context, change: Change, notice: Notice | None = None) -> Claim:
+        """The payer has decided: paid, partial or denied, with reasons and an appeal deadline.
+
+        Shared room: transient `decision` (salt; lines, if by hand), `facts`, `table`. Own room:
+        `notice` as `StageDecision` answered it, and no transient data.
+        """
+        return await steps.put_decision(ctx, change, notice, Action.ADJUDICATE)
+
+    @transaction(access=DECIDERS)
+    async def StageDecision(self, ctx: Context, change: Change) -> Notice:
+        """The decision is in the payer's own room; nothing public is written.
+
+        Transient `decision`, `facts`, `table`. Hand the answer to `Adjudicate` or `DecideAppeal`.
+        """
+        claim = await steps.own_claim(ctx, change)
+        notice, sealed = await decision.make_decision(ctx, claim)
+        where = (claim.claim, store.DECISION, claim.version + 1)
+        await store.put_private(ctx, claim.collection, sealed, *where)
+        await store.put_staged(ctx, claim.collection, notice, *where)
+        return notice
+
+    @transaction(access=CLAIMS_STAFF)
+    async def StagePrivate(
+        self, ctx: Context, change: Change, kind: PrivateKind
+    ) -> StagedCommitment:
+        """A payment's or a message's private part is in the payer's own room; nothing public.
+
+        Transient `remittance` or `information`. Hand `commitment` to the step in its `change`.
+        """
+        claim = await steps.own_claim(ctx, change)
+        sealed = steps.read_sealed(ctx, kind)
+        if sealed is None:
+            raise InvalidArgument(f"the transient field {kind.value} is missing")
+        await steps.validate_private(ctx, claim, sealed)
+        staged = StagedCommitment(claim.claim, claim.version + 1, kind, steps.commitment_of(sealed))
+        where = (claim.claim, kind.value, claim.version + 1)
+        await store.put_private(ctx, claim.collection, sealed, *where)
+        await store.put_staged(ctx, claim.collection, staged, *where)
+        return staged
+
+    @transaction(access=DECIDERS)
+    async def Pay(self, ctx: Context, change: Change) -> Claim:
+        """The payer has paid exactly what it decided. Transient `remittance` in the shared room."""
+        return await steps.take_step(ctx, change, Action.PAY, PrivateKind.REMITTANCE, required=True)
+
+    @transaction(access=CLAIMS_STAFF)
+    async def Reconcile(self, ctx: Context, change: Change) -> Claim:
+        """The filer has matched the payment with the claim."""
+        return await steps.take_step(ctx, change, Action.RECONCILE)
+
+    # --- after ----------------------------------------------------------------------------------
+
+    @transaction(access=CLAIMS_STAFF)
+    async def Appeal(self, ctx: Context, change: Change) -> Claim:
+        """The filer contests a refusal, in time. Transient `information` in the shared room."""
+        return await steps.take_step(ctx, change, Action.APPEAL, PrivateKind.INFORMATION)
+
+    @transaction(access=DECIDERS)
+    async def DecideAppeal(
+        self, ctx: Context, change: Change, upheld: bool, notice: Notice | None = None
+    ) -> Claim:
+        """The payer has decided an appeal: the refusal is upheld, or there is a new decision.
+
+        If not upheld, in whole or in part: as for `Adjudicate`, with lines.
+        """
+        if upheld:
+            return await steps.take_step(ctx, change, Action.UPHOLD, PrivateKind.INFORMATION)
+        return await steps.put_decision(ctx, change, notice, Action.OVERTURN)
+
+    @transaction(access=CLAIMS_STAFF)
+    async def Void(self, ctx: Context, change: Change) -> Claim:
+        """The filer has taken the claim back; one that was paid is marked for reversal."""
+        book = store.FingerprintBook(ctx)
+        claim = await steps.take_step(ctx, change, Action.VOID)
+        await book.remove(claim)
+        await book.save()
+        return claim
+
+    @transaction(access=CLAIMS_STAFF)
+    async def Replace(
+        self, ctx: Context, change: Change, submission: Submission
+    ) -> SubmissionResult:
+        """A corrected claim stands for an earlier one; `filing.replaces` names it.
+
+        Transient as for `Submit`. If the new claim is rejected at the gate, the earlier stays.
+        """
+        if submission.filing.replaces != change.claim:
+            raise InvalidArgument("submission.filing.replaces: name the claim to be replaced")
+        held = await store.CLAIMS.require(ctx, change.claim, what="claim")
+        after = steps.advanced(ctx, held, change, Action.REPLACE)
+        intake = Intake(ctx)
+        await intake.book.remove(held)
+        own = submission.filing.room is Room.OWN
+        result = await intake.submit(submission, None if own else read_claim(ctx))
+        if result.existing:
+            return result
+        new = intake.claim(result.claim)
+        if result.status is Status.REJECTED:
+            ctx.set_event("claims.Rejected", rules.event_of(new))
+            return result
+        await intake.finish()
+        await steps.keep_change(ctx, replace(after, replaced_by=new.claim), held, Action.REPLACE)
+        ctx.set_event("claims.Replaced", rules.event_of(new))
+        return result
+
+    # --- what a payer registers -----------------------------------------------------------------
+
+    @transaction(access=CLAIMS_STAFF)
+    async def RegisterCoverage(
+        self, ctx: Context, registration: RegistrationRequest
+    ) -> Registration:
+        """A payer is committed to a coverage's facts (`commitment.COVERAGE`); they stay with it."""
+        return await _register(ctx, FactKind.COVERAGE, registration)
+
+    @transaction(access=CLAIMS_STAFF)
+    async def Authorize(self, ctx: Context, registration: RegistrationRequest) -> Registration:
+        """A payer is committed to a prior authorisation of `units` (`commitment.AUTHORIZATION`)."""
+        if registration.units < 1:
+            raise InvalidArgument("registration.units: an authorisation grants at least one unit")
+        return await _register(ctx, FactKind.AUTHORIZATION, registration)
+
+    @transaction(access=CLAIMS_STAFF)
+    async def RegisterProvider(
+        self, ctx: Context, registration: RegistrationRequest
+    ) -> Registration:
+        """A payer is committed to a provider's enrolment and exclusions (`ENROLMENT`)."""
+        return await _register(ctx, FactKind.ENROLMENT, registration)
+
+    @transaction(access=CLAIMS_STAFF)
+    async def KeepFact(self, ctx: Context, kind: FactKind, handle: str) -> None:
+        """The payer's own room holds the transient field `fact`; nothing public is written."""
+        validate_handle(handle, "handle")
+        msp_id = await _payer(ctx)
+        raw = store.read_transient(ctx, "fact")
+        canonical.parse_json(raw, "fact")
+        room = rules.collection_of(Room.OWN, "", "", msp_id)
+        await ctx.stub.put_private_data(room, store.fact_key(ctx, kind.value, handle), raw)
+
+    @query(access=CLAIMS_STAFF)
+    async def Fact(self, ctx: Context, kind: FactKind, handle: str) -> bytes:
+        """What `KeepFact` kept, from the payer's own peer."""
+        room = rules.collection_of(Room.OWN, "", "", await _payer(ctx))
+        raw = await ctx.stub.get_private_data(room, store.fact_key(ctx, kind.value, handle))
+        return raw or b""
+
+    @transaction(access=CLAIMS_STAFF)
+    async def LoadTable(self, ctx: Context, table: TableLoad) -> TableVersion:
+        """A payer's table has a new version, by digest; `policy` is the one that the checks use.
+
+        With `content` every peer can apply it; without, whoever needs it sends it in the transient
+        field `table` and it is compared with the digest.
+        """
+        validate_code(table.name, "table.name")
+        validate_digest(table.digest, "table.digest")
+        content = table.content.encode()
+        if content:
+            rules.read_table(content, table.digest)
+        payer = await _payer(ctx)
+        held = await store.TABLES.get(ctx, payer, table.name)
+        loaded = TableVersion(
+            name=table.name,
+            payer=payer,
+            version=held.version + 1 if held else 1,
+            digest=table.digest,
+            loaded_at=ctx.now,
+            content=table.content,
+        )
+        await store.TABLES.put(ctx, loaded, payer, table.name)
+        ctx.set_event("claims.TableLoaded", replace(loaded, content=""))
+        return loaded
+
+    @query
+    async def Table(self, ctx: Context, payer: str, name: str = "policy") -> TableVersion:
+        """A payer's table in force."""
+        return await store.TABLES.require(ctx, payer, name, what="table")
+
+    @query(access=CLAIMS_STAFF)
+    async def Registered(
+        self, ctx: Context, payer: str, kind: FactKind, handle: str
+    ) -> Registration:
+        """What a payer registered under a handle."""
+        return await store.REGISTRATIONS.require(
+            ctx, payer, kind.value, handle, what="registration"
+        )
+
+    # --- seen -----------------------------------------------------------------------------------
+
+    @query
+    async def Get(self, ctx: Context, claim: str) -> Claim:
+        """A claim's public part."""
+        return await store.CLAIMS.require(ctx, claim, what="claim")
+
+    @query
+    async def Checks(self, ctx: Context, claim: str) -> list[CheckResult]:
+        """The results of a claim's checks, in order: at the gate, and since a decision its own."""
+        return list((await store.CLAIMS.require(ctx, claim, what="claim")).checks)
+
+    @query
+    async def History(self, ctx: Context, claim: str) -> ClaimHistory:
+        """Every change of a claim, oldest first."""
+        await store.CLAIMS.require(ctx, claim, what="claim")
+        found = ctx.stub.get_state_by_partial_composite_key(store.STEPS.name, [claim])
+        return ClaimHistory(tuple([store.STEPS.open(item.value) async for item in found]))
+
+    @query
+    async def List(
+        self,
+        ctx: Context,
+        party: str = "",
+        status: Status | None = None,
+        page: PageRequest = _FIRST_PAGE,
+    ) -> ClaimPage:
+        """The claims of a party (default: the caller's organisation), by time of submission."""
+        validate_page(page)
+        wanted = party or ctx.client.msp_id
+        if status is None:
+            names, bookmark = await store.BY_PARTY.page(ctx, wanted, page=page)
+        else:
+            names, bookmark = await store.BY_STATUS.page(ctx, wanted, status.value, page=page)
+        claims = [await store.CLAIMS.require(ctx, name) for name in names]
+        return ClaimPage(tuple(claims), bookmark)
+
+    @query(access=role("claims", "adjudicator", "service", "auditor", "privacy-officer"))
+    async def Details(self, ctx: Context, claim: str) -> ClaimFile:
+        """A claim's private side, for the parties, from a peer of theirs."""
+        held = await store.CLAIMS.require(ctx, claim, what="claim")
+        if ctx.client.msp_id not in (held.submitter, held.provider, held.payer):
+            raise Denied("the caller's organisation is no party to the claim")
+        found = ctx.stub.get_private_data_by_partial_composite_key(
+            held.collection, store.PRIVATE, [claim]
+        )
+        values: dict[str, list[bytes]] = {}
+        async for item in found:
+            kind = ctx.stub.split_composite_key(item.key)[1][1]
+            values.setdefault(kind, []).append(item.value)
+        details = [canonical.decode(SealedDetails, x) for x in values.get(store.DETAILS, [])]
+        return ClaimFile(
+            details=details[0] if details else None,
+            decisions=_open_all(SealedAdjudication, values, store.DECISION),
+            remittances=_open_all(SealedRemittance, values, PrivateKind.REMITTANCE.value),
+            information=_open_all(SealedInformation, values, PrivateKind.INFORMATION.value),
+        )
+
+
+def _open_all(kind: type[T], values: dict[str, list[bytes]], name: str) -> tuple[T, ...]:
+    return tuple(canonical.decode(kind, raw) for raw in values.get(name, []))
+
+
+async def _payer(ctx: Context) -> str:
+    return (await registry.require_member(ctx, OrganizationRole.PAYER)).msp_id
+
+
+async def _register(ctx: Context, kind: FactKind, request: RegistrationRequest) -> Registration:
+    validate_handle(request.handle, "registration.handle")
+    validate_digest(request.commitment, "registration.commitment")
+    payer = await _payer(ctx)
+    held = await store.REGISTRATIONS.get(ctx, payer, kind.value, request.handle)
+    registered = Registration(
+        kind=kind,
+        handle=request.handle,
+        payer=payer,
+        commitment=request.commitment,
+        version=held.version + 1 if held else 1,
+        registered_at=ctx.now,
+        units_left=request.units,
+    )
+    await store.REGISTRATIONS.put(ctx, registered, payer, kind.value, request.handle)
+    ctx.set_event("claims.Registered", registered)
+    return registered
+
+
+def _title(status: Status) -> str:
+    return "Rejected" if status is Status.REJECTED else "Submitted"

@@ -1,0 +1,172 @@
+"""The edges of the state machine as they are taken: advance the claim, put away its private part,
+write, leave trail and event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chaincode import canonical, commitment
+from chaincode.audit import trail
+from chaincode.audit.model import AuditEntry, Kind
+from chaincode.claims import decision, rules, store
+from chaincode.claims.checks.consent import PURPOSE
+from chaincode.claims.details import SealedInformation, SealedRemittance
+from chaincode.claims.intake import keep
+from chaincode.claims.model import Change, Claim, Notice, PrivateKind, Room, StagedCommitment
+from chaincode.claims.states import Action
+from chaincode.contract import Context
+from chaincode.errors import Denied, InvalidArgument
+
+Sealed = SealedRemittance | SealedInformation
+
+_EVENTS: dict[Action, str] = {
+    Action.PEND: "Pended",
+    Action.SUPPLY: "Supplied",
+    Action.ADJUDICATE: "Adjudicated",
+    Action.PAY: "Paid",
+    Action.RECONCILE: "Reconciled",
+    Action.APPEAL: "Appealed",
+    Action.UPHOLD: "AppealDecided",
+    Action.OVERTURN: "AppealDecided",
+    Action.VOID: "Voided",
+}
+
+
+async def take_step(
+    ctx: Context,
+    change: Change,
+    action: Action,
+    kind: PrivateKind | None = None,
+    *,
+    required: bool = False,
+) -> Claim:
+    """Take an edge that carries at most a private message or payment with it."""
+    held = await store.CLAIMS.require(ctx, change.claim, what="claim")
+    claim = advanced(ctx, held, change, action)
+    if action is Action.APPEAL:
+        rules.validate_appeal(held, ctx.now)
+        claim = replace(claim, before=held.status)
+    elif action is Action.UPHOLD:
+        claim = replace(claim, before=None)
+    elif action is Action.PAY:
+        rules.validate_payment(held)
+    rules.validate_reasons(change.reasons)
+    committed = await _private_part(ctx, held, change, kind) if kind else None
+    if required and committed is None:
+        raise InvalidArgument(f"the {kind.value if kind else 'private part'} is missing")
+    if kind is PrivateKind.REMITTANCE:
+        claim = replace(claim, remittance=committed)
+    elif kind is PrivateKind.INFORMATION and committed is not None:
+        claim = replace(claim, information=committed)
+    if action is Action.PEND:
+        claim = replace(claim, reasons=change.reasons)
+    await keep_change(ctx, claim, held, action, committed)
+    ctx.set_event(f"claims.{_EVENTS[action]}", rules.event_of(claim))
+    return claim
+
+
+async def put_decision(
+    ctx: Context, change: Change, notice: Notice | None, action: Action
+) -> Claim:
+    """The claim is decided: in the shared room now, in the own room as it was staged."""
+    held = await store.CLAIMS.require(ctx, change.claim, what="claim")
+    claim = advanced(ctx, held, change, action)
+    where = (held.claim, store.DECISION, held.version + 1)
+    if held.room is Room.OWN:
+        if notice is None or notice.claim != held.claim or notice.version != held.version:
+            raise InvalidArgument("notice: missing or another's; StageDecision answers it")
+        await store.validate_staged(ctx, held.collection, notice, *where)
+    else:
+        notice, sealed = await decision.make_decision(ctx, held)
+        await store.put_private(ctx, held.collection, sealed, *where)
+    claim = rules.decided(claim, notice, ctx.now)
+    if action is Action.ADJUDICATE:
+        await decision.take_units(ctx, held.payer, notice)
+    await keep_change(ctx, claim, held, action, notice.decision)
+    ctx.set_event(f"claims.{_EVENTS[action]}", rules.event_of(claim))
+    return claim
+
+
+def advanced(ctx: Context, held: Claim, change: Change, action: Action) -> Claim:
+    """The claim after the action by the caller. Raises Conflict or Denied; see `rules.advance`."""
+    return rules.advance(
+        held, action, change.version, ctx.client.msp_id, now=ctx.now, tx_id=ctx.tx_id
+    )
+
+
+async def keep_change(
+    ctx: Context,
+    claim: Claim,
+    before: Claim,
+    action: Action,
+    committed: bytes | None = None,
+) -> None:
+    """The changed claim is written, and the change is on the patient's trail."""
+    await keep(ctx, claim, before, action.value, committed)
+    entry = AuditEntry(
+        patient=claim.patient,
+        kind=Kind.CLAIM_CHANGED,
+        subject=claim.claim,
+        purpose=PURPOSE,
+        action=action.value,
+        verdict=claim.outcome.value if claim.outcome else claim.status.value,
+        custodian=claim.provider,
+        recipient_msp_id=claim.payer,
+    )
+    await trail.record(ctx, entry)
+
+
+async def _private_part(
+    ctx: Context, claim: Claim, change: Change, kind: PrivateKind
+) -> bytes | None:
+    """Put away what goes with a step; answers its commitment, None if nothing goes with it."""
+    where = (claim.claim, kind.value, claim.version + 1)
+    if claim.room is Room.OWN:
+        if change.commitment is None:
+            return None
+        staged = StagedCommitment(claim.claim, claim.version + 1, kind, change.commitment)
+        await store.validate_staged(ctx, claim.collection, staged, *where)
+        return change.commitment
+    sealed = read_sealed(ctx, kind)
+    if sealed is None:
+        return None
+    await validate_private(ctx, claim, sealed)
+    await store.put_private(ctx, claim.collection, sealed, *where)
+    return commitment_of(sealed)
+
+
+def read_sealed(ctx: Context, kind: PrivateKind) -> Sealed | None:
+    """The transient field of this kind, None if it is not there."""
+    raw = ctx.transient.get(kind.value)
+    if not raw:
+        return None
+    if kind is PrivateKind.REMITTANCE:
+        return canonical.decode(SealedRemittance, raw, kind.value)
+    return canonical.decode(SealedInformation, raw, kind.value)
+
+
+async def validate_private(ctx: Context, claim: Claim, sealed: Sealed) -> None:
+    """Raise InvalidArgument unless the value is this claim's and pays what was decided."""
+    if isinstance(sealed, SealedInformation):
+        if sealed.information.claim != claim.claim:
+            raise InvalidArgument("information.claim: it is another claim's")
+        return
+    made = await decision.read_adjudication(ctx, claim)
+    rules.validate_remittance(sealed.remittance, made)
+
+
+def commitment_of(sealed: Sealed) -> bytes:
+    """The commitment to a payment or a message."""
+    if isinstance(sealed, SealedRemittance):
+        return decision.seal(commitment.REMITTANCE, sealed.salt, sealed.remittance)
+    return decision.seal(commitment.INFORMATION, sealed.salt, sealed.information)
+
+
+async def own_claim(ctx: Context, change: Change) -> Claim:
+    """The claim in the caller's own room, at the version that the change rests on."""
+    claim = await store.CLAIMS.require(ctx, change.claim, what="claim")
+    if claim.room is not Room.OWN or claim.payer != ctx.client.msp_id:
+        raise Denied("staging is for claims in the caller's own room")
+    rules.validate_version(claim, change.version)
+    return claim
