@@ -37,7 +37,7 @@ from typing import Any
 import grpc
 import pytest
 import yaml
-from fabric_protos.peer import proposal_pb2, proposal_pb2_grpc, proposal_response_pb2
+from fabric_protos.peer import peer_pb2_grpc, proposal_pb2, proposal_response_pb2
 
 from network.rules.envelope import build_proposal
 from network.rules.identity import Signer, signer_from_pem
@@ -439,6 +439,7 @@ class RealFabric:
             ],
             {},
         )
+        self._wait_for("orderer", "Raft leader changed: 0 -> ")
         for organization in self.organizations:
             self.peer(organization, "channel", "join", "-b", block)
 
@@ -548,7 +549,7 @@ def free_ports(count: int) -> list[int]:
 
 def make_endorser_stub(channel: Any) -> Any:
     """A stub of `protos.Endorser`."""
-    return proposal_pb2_grpc.EndorserStub(channel)
+    return peer_pb2_grpc.EndorserStub(channel)
 
 
 def read_proposal_response(response: Any) -> tuple[int, str, bytes]:
