@@ -45,6 +45,7 @@ class BlockStore:
         self.height = 0
         self.last_config = 0
         self.failure = ""
+        self._closed = False
         self._grown = asyncio.Event()
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._cached_bytes = 0
@@ -126,9 +127,11 @@ class BlockStore:
         grown.set()
 
     async def close(self) -> None:
-        """Close the database; nothing is pending, since `append` waits."""
-        await self._run(self._close)
-        self._thread.shutdown(wait=False)
+        """Close the database, if it is open; nothing is pending, since `append` waits."""
+        if not self._closed:
+            await self._run(self._close)
+            self._closed = True
+            self._thread.shutdown(wait=False)
 
     async def remove(self) -> None:
         """Close and delete the channel's folder; after a crash in between it is still gone."""
@@ -155,6 +158,8 @@ class BlockStore:
         self.height = number + 1
 
     async def _run(self, function: Any, *args: Any) -> Any:
+        if self._closed:
+            raise StoreError(f"{self.folder}: the channel is closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
         except sqlite3.Error as error:

@@ -128,6 +128,11 @@ class Deliver:
                 )  # fmt: skip
                 yield build_status_response(refusal.status)
                 return
+            except Exception:
+                # A block that cannot be read, or a fault of ours: it ends this stream alone.
+                logger.exception("Deliver to %s met a fault", context.peer())
+                yield build_status_response(common_pb2.INTERNAL_SERVER_ERROR)
+                return
             yield build_status_response(common_pb2.SUCCESS)
 
     async def _serve_one(self, raw: bytes, context: Any, form: BlockFormat) -> AsyncIterator[bytes]:

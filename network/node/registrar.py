@@ -78,14 +78,12 @@ class Registrar:
         """Start the channel that the genesis block `block` begins; it is durable on return.
 
         Raises:
-            CannotJoin: the block is not one to join with.
+            InvalidRequest: the block is no genesis of an application channel.
+            CannotJoin: it is a later config block.
             ChannelExists: the channel was joined before.
             StoreError: the disk refuses.
         """
-        try:
-            channel_id = validate_join_block(block)
-        except ValueError as error:
-            raise CannotJoin(str(error)) from error
+        channel_id = validate_join_block(block)
         async with self._changing:
             if channel_id in self._chains:
                 raise ChannelExists(channel_id)

@@ -25,7 +25,7 @@ from tests.network.consortium import CHANNEL, build_message, now
 
 MAX_UINT64 = 2**64 - 1
 # After this long without an answer the orderer is waiting.
-SILENCE = 1.0
+SILENCE = 0.4
 
 
 @dataclass(frozen=True)
