@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from admin.procedures.deploy import Deployed, Package, build_definition, deploy
+from admin.procedures.deploy import Deployed
+from admin.procedures.deployment import deploy_channel
 from admin.procedures.directory import bootstrap_directory
 from admin.procedures.join import join_channel
 from network.client.profile import Surroundings
@@ -56,7 +57,7 @@ async def bootstrap(engine: Engine, say: Say, *, timeout: float) -> Bootstrapped
         block = engine.genesis_block(channel.name)
         names = await join_channel(surroundings, channel, block, say)
         joined += [f"{channel.name}: {name}" for name in names]
-        deployed += await _deploy_all(engine, channel, say)
+        deployed += await deploy_channel(engine, channel, say)
         if any(chaincode.name == HEALTH for chaincode in channel.chaincodes):
             await _bootstrap_health(surroundings, channel, say)
     return Bootstrapped(
@@ -66,25 +67,6 @@ async def bootstrap(engine: Engine, say: Say, *, timeout: float) -> Bootstrapped
         tuple(joined),
         tuple(deployed),
     )
-
-
-async def _deploy_all(engine: Engine, channel: Channel, say: Say) -> list[Deployed]:
-    """The channel's chaincodes that the organisations' servers run are deployed.
-
-    Others are left to `medfabric chaincode deploy`: nobody here has their package.
-    """
-    done = []
-    served = engine.chaincodes()
-    for chaincode in channel.chaincodes:
-        packages = {
-            one.organization: Package(one.label, one.package)
-            for one in served
-            if one.name == chaincode.name
-        }
-        if packages:
-            definition = build_definition(engine.surroundings, chaincode)
-            done.append(await deploy(engine.surroundings, channel, definition, packages, say))
-    return done
 
 
 async def _bootstrap_health(surroundings: Surroundings, channel: Channel, say: Say) -> None:

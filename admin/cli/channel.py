@@ -1,0 +1,118 @@
+"""`medfabric channel`: channels of a network."""
+
+from pathlib import Path
+
+import click
+
+from admin.cli.frame import Context, Group, channel_option, with_context
+from admin.output import Output
+
+
+@click.group(
+    "channel",
+    cls=Group,
+    examples=[
+        "medfabric channel list",
+        "medfabric channel show",
+        "medfabric channel fetch config --out config.block",
+    ],
+)
+def group() -> None:
+    """Channels: list, join, show their configuration, fetch blocks."""
+
+
+@group.command("list", examples=["medfabric channel list", "medfabric channel list --json"])
+@with_context
+def list_(context: Context) -> None:
+    """List the channels that the peer of who acts has joined, with their heights."""
+    from admin.procedures.channels import list_channels
+
+    profile = context.operator()
+    found = context.run(list_channels(profile))
+    context.output.result(
+        found,
+        lambda output: output.table(
+            ["channel", "height"],
+            [(one.channel, one.height) for one in found],
+            empty=f"{profile.endpoint.address} has joined no channel",
+        ),
+    )
+
+
+@group.command(examples=["medfabric channel join", "medfabric channel join -c care"])
+@channel_option
+@with_context
+def join(context: Context, channel: str | None) -> None:
+    """Bring a channel of the network file to all its orderers and peers.
+
+    Those that are in it already are left alone.
+    """
+    from admin.procedures.join import join_channel
+    from network.engines.engine import open_engine
+
+    engine = open_engine(context.surroundings)
+    spec = context.topology.channel(context.channel(channel))
+    with context.output.progress(f"channel {spec.name}") as progress:
+        block = engine.genesis_block(spec.name)
+        joined = context.run(join_channel(context.surroundings, spec, block, progress.step))
+    text = f"✓ joined: {', '.join(joined)}" if joined else "all are in it already"
+    context.output.result({"channel": spec.name, "joined": joined}, text)
+
+
+@group.command(examples=["medfabric channel show", "medfabric channel show -c care --json"])
+@channel_option
+@with_context
+def show(context: Context, channel: str | None) -> None:
+    """Show a channel's configuration: organisations, orderers, policies, batch."""
+    from admin.procedures.channels import get_channel_view
+
+    found = context.run(get_channel_view(context.operator(), context.channel(channel)))
+
+    def display(output: Output) -> None:
+        output.line(f"channel {found.channel}, configuration {found.sequence}")
+        output.line(f"  orderers     {', '.join(found.orderers)} ({found.consensus})")
+        output.line(
+            f"  batch        {found.max_messages} transactions, {found.preferred_bytes} bytes, "
+            f"{found.timeout_seconds:g} s"
+        )
+        output.line(f"  capabilities {', '.join(found.capabilities)}")
+        output.table(
+            ["organization", "msp id", "anchor peers"],
+            [(one.name, one.msp_id, ", ".join(one.anchor_peers)) for one in found.organizations],
+        )
+        output.table(["policy", "rule"], sorted(found.policies.items()))
+
+    context.output.result(found, display)
+
+
+@group.command(
+    examples=[
+        "medfabric channel fetch config",
+        "medfabric channel fetch 0 --out genesis.block",
+        "medfabric channel fetch newest --from-orderer",
+    ]
+)
+@click.argument("which", metavar="NUMBER|newest|oldest|config")
+@channel_option
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Where to [CHANNEL_WHICH.block]."
+)
+@click.option("--from-orderer", is_flag=True, help="Ask an orderer instead of the peer.")
+@with_context
+def fetch(
+    context: Context, which: str, channel: str | None, out: Path | None, from_orderer: bool
+) -> None:
+    """Write one block to a file, as 'peer channel fetch' does."""
+    from admin.procedures.channels import fetch_block
+
+    if which not in ("newest", "oldest", "config") and not which.isdigit():
+        raise click.UsageError(f"{which!r} is none of NUMBER, newest, oldest, config")
+    name = context.channel(channel)
+    profile = context.operator()
+    block = context.run(fetch_block(context.surroundings, profile, name, which, from_orderer))
+    file = out or Path(f"{name}_{which}.block")
+    file.write_bytes(block.SerializeToString(deterministic=True))
+    number = int(block.header.number)
+    context.output.result(
+        {"channel": name, "number": number, "file": file}, f"✓ block {number} is in {file}"
+    )
