@@ -217,7 +217,7 @@ def _filter(
             common_pb2.BAD_REQUEST,
             f"message payload is {size} bytes and exceeds maximum allowed {limit} bytes",
         )
-    if checks_expiry and _is_expired(envelope.signature_header.creator, now):
+    if checks_expiry and _is_expired(envelope.signature_header.creator, config, now):
         raise Refused(common_pb2.BAD_REQUEST, "broadcast client identity expired")
     policy = ORDERER_WRITERS if config.maintenance else WRITERS
     try:
@@ -226,12 +226,17 @@ def _filter(
         raise Refused(common_pb2.FORBIDDEN, f"{error}: permission denied") from error
 
 
-def _is_expired(creator: bytes, now: datetime) -> bool:
+def _is_expired(creator: bytes, config: ChannelConfig, now: datetime) -> bool:
     try:
-        return now >= read_identity(creator).not_after
+        # The MSPs remember whom they have read; whom they do not know is read here.
+        identity = config.msps.identity(creator)
     except IdentityError:
-        # The signature policy refuses what cannot be read (common/crypto/expiration.go).
-        return False
+        try:
+            identity = read_identity(creator)
+        except IdentityError:
+            # The signature policy refuses what cannot be read (common/crypto/expiration.go).
+            return False
+    return now >= identity.not_after
 
 
 def _build_config_envelope(
