@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
@@ -92,7 +92,7 @@ def check_signed_by(certificate: x509.Certificate, parent: x509.Certificate) -> 
         certificate.verify_directly_issued_by(parent)
     except InvalidSignature:
         return "x509: ECDSA verification failure"
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         return f"x509: cannot verify signature: {error}"
     return None
 
@@ -101,10 +101,7 @@ def _verify(certificate: x509.Certificate, anchors: TrustAnchors) -> list[Chain]
     """Transcribe the decisions of Go's Certificate.Verify."""
     search = _Search(anchors, certificate.not_valid_before_utc + timedelta(seconds=1))
     search.validate_link(certificate, [], intermediate=False)
-    if certificate in anchors.roots:
-        chains = [[certificate]]
-    else:
-        chains = search.extend([certificate])
+    chains = [[certificate]] if certificate in anchors.roots else search.extend([certificate])
     usable = [chain for chain in chains if _serves(chain)]
     if not usable:
         raise InvalidChain("x509: certificate specifies an incompatible key usage")

@@ -30,6 +30,16 @@ from network.rules.sanitize import sanitize_certificate
 
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 _SHA256 = ec.ECDSA(hashes.SHA256())
+# What the library raises for certificates it cannot read; several are not ValueErrors.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    NotImplementedError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class IdentityError(ValueError):
@@ -130,7 +140,7 @@ def load_certificate(pem: bytes) -> x509.Certificate:
         certificate = x509.load_der_x509_certificate(der)
         # The library parses lazily; Go does not, so ask for all that is used later.
         _ = (certificate.subject, certificate.issuer, certificate.extensions)
-    except (ValueError, TypeError, x509.DuplicateExtension, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise MalformedIdentity(f"parseCertificate failed: {error}") from None
     return certificate
 

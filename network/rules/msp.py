@@ -34,7 +34,12 @@ from network.rules.identity import (
     open_serialized_identity,
 )
 from network.rules.nodeous import NodeOUs, OrganizationalUnit
-from network.rules.principals import PrincipalUnsatisfied, evaluate_principal, flatten_principal
+from network.rules.principals import (
+    PrincipalUnsatisfied,
+    evaluate_principal,
+    flatten_principal,
+    role_principal,
+)
 from network.rules.revocation import (
     MalformedRevocationList,
     RevocationList,
@@ -55,6 +60,7 @@ __all__ = [
 
 _CACHED_IDENTITIES = 4096
 _CACHED_VERDICTS = 16384
+_CLIENT = msp_principal_pb2.MSPRole.CLIENT
 
 
 class InvalidMsp(ValueError):
@@ -224,7 +230,7 @@ class Msp:
         )
 
     def _load_node_ous(self, config: msp_config_pb2.FabricMSPConfig) -> NodeOUs | None:
-        if not config.HasField("fabric_node_ous"):
+        if self.version < MspVersion.V1_1 or not config.HasField("fabric_node_ous"):
             return None
         return NodeOUs.from_config(
             config.fabric_node_ous,
@@ -234,16 +240,19 @@ class Msp:
 
     def _validate_admins(self, admins: list[Identity]) -> None:
         node_ous = self._node_ous
-        if self.version >= MspVersion.V1_4_3 and not admins:
-            if node_ous is None or node_ous.admin is None:
-                raise InvalidMsp(
-                    "administrators must be declared when no admin ou classification is set"
-                )
+        unclassified = node_ous is None or node_ous.admin is None
+        if self.version >= MspVersion.V1_4_3 and not admins and unclassified:
+            raise InvalidMsp(
+                "administrators must be declared when no admin ou classification is set"
+            )
         for number, admin in enumerate(admins):
             try:
                 if node_ous is None:
                     self.validate(admin)
+                elif self.version < MspVersion.V1_4_3:
+                    self.satisfies(admin, role_principal(self.name, _CLIENT))
                 else:
+                    # Since 1.4.3 the roles alone count: an admin need not be valid otherwise.
                     node_ous.validate_admin(admin.ous, self.name)
             except IdentityError as error:
                 raise InvalidMsp(f"admin {number} is invalid: {error}") from None
@@ -346,9 +355,9 @@ class Msp:
                     "could not obtain Authority Key Identifier for crl: "
                     "authorityKeyIdentifier not found in certificate"
                 )
-            if revocations.authority_key_id == identifier.digest:
-                if revocations.revokes(certificate, chain[1]):
-                    raise InvalidIdentity("The certificate has been revoked")
+            concerned = revocations.authority_key_id == identifier.digest
+            if concerned and revocations.revokes(certificate, chain[1]):
+                raise InvalidIdentity("The certificate has been revoked")
 
     def _validate_units(self, identity: Identity, certifiers: bytes) -> None:
         if self._units and not any(

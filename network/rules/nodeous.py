@@ -127,10 +127,6 @@ class NodeOUs:
         """Return when a listed admin certificate carries the client or the admin OU."""
         roles = msp_principal_pb2.MSPRole
         client = self.find_missing_role(ous, roles.CLIENT, msp_id)
-        if client is None or self.client_and_peer_only:
-            if client is not None:
-                raise IdentityError(client)
-            return
         admin = self.find_missing_role(ous, roles.ADMIN, msp_id)
-        if admin is not None:
+        if client is not None and admin is not None:
             raise IdentityError(f"[{client},{admin}]")

@@ -257,7 +257,8 @@ def _tokenize(text: str) -> list[_Token]:
         elif sign is not None:
             tokens.append(_Token("sign", sign, start))
         else:
-            tokens.append(_Token("text", single if single is not None else double, start))
+            text_token = single if single is not None else double
+            tokens.append(_Token("text", text_token, start - 1))  # at the quote
         position = match.end()
     tokens.append(_Token("end", "", len(text)))
     return tokens

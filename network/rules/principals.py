@@ -1,6 +1,6 @@
 """Principals: what a policy can demand of an identity.
 
-Source: Fabric `msp/mspimpl.go` fn satisfiesPrincipalInternalV142, V13 and PreV13, collectPrincipals.
+Source: Fabric `msp/mspimpl.go` fn satisfiesPrincipalInternalV142, V13, PreV13, collectPrincipals.
 """
 
 from collections.abc import Iterator
@@ -27,13 +27,30 @@ class Membership(Protocol):
     name: str
 
     @property
-    def node_ous(self) -> NodeOUs | None: ...
+    def node_ous(self) -> NodeOUs | None:
+        """The role OUs, or None when roles cannot be told apart."""
+        ...
+
     @property
-    def version(self) -> int: ...
-    def identity(self, serialized: bytes) -> Identity: ...
-    def validate(self, identity: Identity) -> None: ...
-    def is_admin_certificate(self, identity: Identity) -> bool: ...
-    def certifiers_identifier(self, identity: Identity) -> bytes: ...
+    def version(self) -> int:
+        """The rules in force, a `network.rules.msp.MspVersion`."""
+        ...
+
+    def identity(self, serialized: bytes) -> Identity:
+        """Return the identity in SerializedIdentity bytes."""
+        ...
+
+    def validate(self, identity: Identity) -> None:
+        """Return when the identity is valid."""
+        ...
+
+    def is_admin_certificate(self, identity: Identity) -> bool:
+        """Tell whether the certificate is listed as an admin's."""
+        ...
+
+    def certifiers_identifier(self, identity: Identity) -> bytes:
+        """Return the hash of the identity's CA chain."""
+        ...
 
 
 def role_principal(msp_id: str, role: int) -> msp_principal_pb2.MSPPrincipal:

@@ -7,11 +7,15 @@ and so is the list's own validity: what counts is issuer key, serial number and 
 from dataclasses import dataclass, field
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.x509.oid import ExtensionOID
 
 from network.rules.chains import get_extension
+from network.rules.ecdsa import MalformedSignature, open_signature
 from network.rules.pem import open_pem
+from network.rules.sanitize import ECDSA_OIDS, replace_signature
 
 
 class MalformedRevocationList(ValueError):
@@ -45,12 +49,29 @@ def open_revocation_list(data: bytes) -> RevocationList:
     """Return the CRL in PEM or DER bytes; raises `MalformedRevocationList`."""
     blocks = [content for label, content in open_pem(data) if label == "X509 CRL"]
     try:
-        crl = x509.load_der_x509_crl(blocks[0] if blocks else data)
+        crl = _tidy_signature(x509.load_der_x509_crl(blocks[0] if blocks else data))
         identifier = get_extension(crl, ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
         serials = frozenset(entry.serial_number for entry in crl)
-    except ValueError as error:
+    except (ValueError, TypeError, x509.DuplicateExtension) as error:
         raise MalformedRevocationList(f"could not parse RevocationList: {error}") from None
     authority = (
         identifier.key_identifier if isinstance(identifier, x509.AuthorityKeyIdentifier) else None
     )
     return RevocationList(authority, serials, crl)
+
+
+def _tidy_signature(
+    crl: x509.CertificateRevocationList,
+) -> x509.CertificateRevocationList:
+    """Return the list with its ECDSA signature encoded anew, so that extra numbers in it are
+    ignored as Go 1.14 did (`msp/mspimplsetup.go` fn setupCRLs)."""
+    if crl.signature_algorithm_oid not in ECDSA_OIDS:
+        return crl
+    try:
+        tidy = encode_dss_signature(*open_signature(crl.signature))
+    except MalformedSignature as error:
+        raise MalformedRevocationList(str(error)) from None
+    if tidy == crl.signature:
+        return crl
+    der = crl.public_bytes(serialization.Encoding.DER)
+    return x509.load_der_x509_crl(replace_signature(der, crl.signature, tidy))

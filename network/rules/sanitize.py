@@ -17,7 +17,7 @@ from network.rules.ecdsa import (
     open_signature,
 )
 
-_ECDSA_OIDS = frozenset(
+ECDSA_OIDS = frozenset(
     {
         SignatureAlgorithmOID.ECDSA_WITH_SHA1,
         SignatureAlgorithmOID.ECDSA_WITH_SHA256,
@@ -29,7 +29,7 @@ _ECDSA_OIDS = frozenset(
 
 def is_ecdsa_signed(certificate: x509.Certificate) -> bool:
     """Tell whether the certificate's issuer signed with ECDSA over SHA-1 or SHA-2."""
-    return certificate.signature_algorithm_oid in _ECDSA_OIDS
+    return certificate.signature_algorithm_oid in ECDSA_OIDS
 
 
 def sanitize_certificate(
