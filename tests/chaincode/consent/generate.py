@@ -155,10 +155,12 @@ class Generator:
         def maybe(value: tuple[str, ...]) -> tuple[str, ...] | None:
             return value if known or self.chance(0.85) else None
 
+        kind = self.random.choice(TYPES) if known or self.chance(0.9) else ""
+        document = self.random.choice(DOCUMENTS) if known else self.random.choice(("", *DOCUMENTS))
         return DataItem(
             id=self.random.choice(RECORDS) if known or self.chance(0.9) else "",
-            resource_type=self.random.choice(TYPES) if known or self.chance(0.9) else "",
-            document_type=self.random.choice(("", *DOCUMENTS)) if not known else DOCUMENTS[0],
+            resource_type=kind,
+            document_type=document if kind == "DocumentReference" or not known else "",
             classes=maybe(self.some((PROFILE, "http://loinc.org|11488-4"), 0.4)),
             codes=maybe(self.some((*CODES, "718-7"), 0.6)),
             labels=maybe(self.some(LABELS, 0.6, most=2)),

@@ -39,9 +39,9 @@ PURPOSE_PARENT = {
 ORDER = "ULMNRV"
 # Sensitivity, child to parents: as v3 has it, and as a refusal means it.
 NARROW = {
-    **dict.fromkeys(["BH", "MH", "PSY", "PSYTHPN", "SUD"], ["SPI"]),
-    **dict.fromkeys(["COGN", "DVD", "EMOTDIS"], ["BH"]),
-    **dict.fromkeys(["ETHUD", "OPIOIDUD"], ["SUD"]),
+    **{code: ["SPI"] for code in ("BH", "MH", "PSY", "PSYTHPN", "SUD")},
+    **{code: ["BH"] for code in ("COGN", "DVD", "EMOTDIS")},
+    **{code: ["SUD"] for code in ("ETHUD", "OPIOIDUD")},
 }
 WIDE = {
     **NARROW,
@@ -310,6 +310,10 @@ def about_actor(rule: Rule, effect: Effect, request: AccessRequest, item: DataIt
             answers.setdefault("delegator", []).append(
                 party.reference == f"patient:{actor.acts_for}"
             )
+        else:
+            # A role that nobody plays: a permit to it is none, a deny to it means the requester.
+            mine_or_never = effect == Effect.DENY and party.reference in mine
+            answers.setdefault("nobody", []).append(mine_or_never)
     kinds = [any(a) for a in answers.values()]
     return all(kinds) if effect == Effect.PERMIT else any(kinds)
 
@@ -451,4 +455,5 @@ def after(text: str) -> datetime:
         return datetime(year, month, days, tzinfo=UTC) + timedelta(days=1)
     if len(text) == 10:
         return first_moment(text) + timedelta(days=1)
-    return first_moment(text) + timedelta(seconds=1)
+    milliseconds = re.search(r"\.\d{3}\D", text + "Z")
+    return first_moment(text) + timedelta(milliseconds=1 if milliseconds else 1000)

@@ -365,7 +365,9 @@ class TestDelegations:
         friend = world.person(TRUST, "friend", role="patient")
         with pytest.raises(InvalidArgument, match=message):
             await world.sim.submit(
-                world.patient, "directory:Delegate", delegation_to(friend, **change)
+                world.patient,
+                "directory:Delegate",
+                replace(delegation_to(friend), **change),  # type: ignore[arg-type]
             )
 
 
