@@ -254,14 +254,29 @@ class Root(LazyGroup):
             code = 0
         except click.exceptions.Exit as ending:
             code = ending.exit_code
-        except BrokenPipeError:
+        except _ReaderGone:
             _silence()
             code = 0
-        except Exception as failure:
-            code = _fail(failure, arguments)
-        except KeyboardInterrupt as failure:
+        except (Exception, KeyboardInterrupt) as failure:
             code = _fail(failure, arguments)
         sys.exit(code)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Runs the command; what click would print or exit for by itself leaves as ours."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            raise _Interrupted from None
+        except BrokenPipeError:
+            raise _ReaderGone from None
+
+
+class _Interrupted(Exception):
+    """Ctrl-C."""
+
+
+class _ReaderGone(Exception):
+    """Whoever read our output has closed it."""
 
 
 def _fail(failure: BaseException, arguments: Sequence[str]) -> int:
@@ -276,7 +291,7 @@ def _fail(failure: BaseException, arguments: Sequence[str]) -> int:
 
 
 def _from_click(failure: BaseException) -> Fault | None:
-    if isinstance(failure, click.Abort):
+    if isinstance(failure, click.Abort | _Interrupted):
         return to_fault(KeyboardInterrupt())
     if isinstance(failure, click.FileError):
         return Fault(ExitCode.INVALID, "no-such-file", failure.message, failure.ui_filename)
