@@ -16,7 +16,7 @@ import grpc
 from fabric_protos.common import common_pb2
 from fabric_protos.gateway import gateway_pb2
 from fabric_protos.orderer import ab_pb2, ab_pb2_grpc
-from fabric_protos.peer import peer_pb2, proposal_pb2, proposal_response_pb2
+from fabric_protos.peer import proposal_pb2, proposal_response_pb2
 
 from network.node.channel import PeerChannel
 from network.node.connections import Connections
@@ -262,7 +262,10 @@ class Gateway:
             raise _no_combination(error) from None
 
     def _plan(
-        self, channel: PeerChannel, interest: peer_pb2.ChaincodeInterest, first: Endorser | None
+        self,
+        channel: PeerChannel,
+        interest: proposal_response_pb2.ChaincodeInterest,
+        first: Endorser | None,
     ) -> Plan:
         found = self._peers.layouts(channel, interest)
         preferred = {
@@ -274,7 +277,10 @@ class Gateway:
         return Plan(layouts, found.groups)
 
     def _has_plan(
-        self, channel: PeerChannel, interest: peer_pb2.ChaincodeInterest, first: Endorser
+        self,
+        channel: PeerChannel,
+        interest: proposal_response_pb2.ChaincodeInterest,
+        first: Endorser,
     ) -> bool:
         try:
             self._plan(channel, interest, first)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import grpc
 from fabric_protos.msp import msp_principal_pb2
-from fabric_protos.peer import peer_pb2, peer_pb2_grpc, proposal_pb2, proposal_response_pb2
+from fabric_protos.peer import peer_pb2_grpc, proposal_pb2, proposal_response_pb2
 
 from network.node.channel import PeerChannel
 from network.node.connections import Connections
@@ -93,7 +93,9 @@ class GatewayPeers:
         others = [m.endorser for m in members if m.endorser.msp_id != self.msp_id]
         return [e for e in (*own, *others) if not wanted or e.msp_id in wanted]
 
-    def layouts(self, channel: PeerChannel, interest: peer_pb2.ChaincodeInterest) -> Layouts:
+    def layouts(
+        self, channel: PeerChannel, interest: proposal_response_pb2.ChaincodeInterest
+    ) -> Layouts:
         """Which sets of endorsers satisfy the interest.
 
         Raises:

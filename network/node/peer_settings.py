@@ -77,15 +77,12 @@ def read_tls(settings: Settings) -> PeerTls:
         return PeerTls(None, Credentials(enabled=False))
     key = settings.read_file("peer.tls.key.file")
     certificate = settings.read_file("peer.tls.cert.file")
-    roots = b"\n".join(settings.read_files("peer.tls.clientRootCAs.files"))
-    if settings.get_text("peer.tls.rootcert.file"):
-        roots = settings.read_file("peer.tls.rootcert.file") + b"\n" + roots
-    server = ServerTls(
-        key=key,
-        certificate=certificate,
-        client_auth_required=settings.get_bool("peer.tls.clientAuthRequired"),
-        client_roots=roots,
-    )
+    mutual = settings.get_bool("peer.tls.clientAuthRequired")
+    # Read only when asked for: the sample core.yaml names files that need not be there.
+    roots = settings.read_files("peer.tls.clientRootCAs.files") if mutual else []
+    if mutual and settings.get_text("peer.tls.rootcert.file"):
+        roots.append(settings.read_file("peer.tls.rootcert.file"))
+    server = ServerTls(key, certificate, mutual, b"\n".join(roots))
     own = bool(settings.get_text("peer.tls.clientCert.file"))
     if own:
         key = settings.read_file("peer.tls.clientKey.file")

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from fabric_protos.common import common_pb2, policies_pb2
-from fabric_protos.peer import chaincode_event_pb2, peer_pb2, proposal_response_pb2
+from fabric_protos.peer import chaincode_event_pb2, proposal_response_pb2
 from google.protobuf.message import DecodeError
 
 from network.rules.duration import format_duration
@@ -151,7 +151,7 @@ def build_reply(
     channel_id: str,
     response: proposal_response_pb2.Response,
     payload: bytes,
-    interest: peer_pb2.ChaincodeInterest | None,
+    interest: proposal_response_pb2.ChaincodeInterest | None,
     endorsement: proposal_response_pb2.Endorsement | None,
 ) -> proposal_response_pb2.ProposalResponse:
     """The reply to a proposal that ran (endorser.go, ProcessProposalSuccessfullyOrError).
@@ -188,7 +188,7 @@ def build_event(event: chaincode_event_pb2.ChaincodeEvent | None, status: int) -
 
 def build_interest(
     namespaces: Iterable[str], results: SimulationResults
-) -> peer_pb2.ChaincodeInterest:
+) -> proposal_response_pb2.ChaincodeInterest:
     """Whose endorsements a simulation calls for, for the gateway (fn buildChaincodeInterest).
 
     One call per namespace of the public read-write set and one per collection touched. Key-level
@@ -211,21 +211,21 @@ def build_interest(
         needs, key_policies = required[namespace], policies.get(namespace, [])
         if needs.get("") or key_policies:
             calls.append(
-                peer_pb2.ChaincodeCall(
+                proposal_response_pb2.ChaincodeCall(
                     name=namespace,
                     key_policies=key_policies,
                     disregard_namespace_policy=not needs.get(""),
                 )
             )
         calls.extend(
-            peer_pb2.ChaincodeCall(
+            proposal_response_pb2.ChaincodeCall(
                 name=namespace,
                 collection_names=[collection],
                 no_private_reads=(namespace, collection) not in results.private_reads,
             )
             for collection in sorted(needs.keys() - {""})
         )
-    return peer_pb2.ChaincodeInterest(chaincodes=calls)
+    return proposal_response_pb2.ChaincodeInterest(chaincodes=calls)
 
 
 def _open_key_policy(raw: bytes) -> policies_pb2.SignaturePolicyEnvelope:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fabric_protos.common.policies_pb2 import SignaturePolicyEnvelope
-from fabric_protos.peer import peer_pb2
+from fabric_protos.peer import proposal_response_pb2
 
 from network.rules.collections import build_implicit_collection
 from network.rules.config import ChannelConfig
@@ -30,19 +30,21 @@ GetDefinition = Callable[[str], ChaincodeDefinition | None]
 """The committed definition of a chaincode by name."""
 
 
-def build_default_interest(chaincode: str) -> peer_pb2.ChaincodeInterest:
+def build_default_interest(chaincode: str) -> proposal_response_pb2.ChaincodeInterest:
     """The interest of a transaction of which only the chaincode is known."""
-    return peer_pb2.ChaincodeInterest(chaincodes=[peer_pb2.ChaincodeCall(name=chaincode)])
+    return proposal_response_pb2.ChaincodeInterest(
+        chaincodes=[proposal_response_pb2.ChaincodeCall(name=chaincode)]
+    )
 
 
 def protect_collections(
-    interest: peer_pb2.ChaincodeInterest,
-) -> tuple[peer_pb2.ChaincodeInterest, list[str]]:
+    interest: proposal_response_pb2.ChaincodeInterest,
+) -> tuple[proposal_response_pb2.ChaincodeInterest, list[str]]:
     """The interest with every collection treated as read, so that only members endorse.
 
     Used when the proposal carries transient data; also returns the collections that it changed.
     """
-    guarded = peer_pb2.ChaincodeInterest()
+    guarded = proposal_response_pb2.ChaincodeInterest()
     guarded.CopyFrom(interest)
     changed = []
     for call in guarded.chaincodes:
@@ -53,7 +55,9 @@ def protect_collections(
 
 
 def get_policies(
-    interest: peer_pb2.ChaincodeInterest, get_definition: GetDefinition, config: ChannelConfig
+    interest: proposal_response_pb2.ChaincodeInterest,
+    get_definition: GetDefinition,
+    config: ChannelConfig,
 ) -> list[SignaturePolicyEnvelope]:
     """Every policy that the endorsements must satisfy together, each once.
 
@@ -70,7 +74,7 @@ def get_policies(
 
 
 def get_member_policies(
-    interest: peer_pb2.ChaincodeInterest, get_definition: GetDefinition
+    interest: proposal_response_pb2.ChaincodeInterest, get_definition: GetDefinition
 ) -> list[SignaturePolicyEnvelope]:
     """The member policies of the collections read: an endorser must belong to each."""
     policies = []
@@ -83,7 +87,7 @@ def get_member_policies(
 
 
 def _get_call_policies(
-    call: peer_pb2.ChaincodeCall, get_definition: GetDefinition, config: ChannelConfig
+    call: proposal_response_pb2.ChaincodeCall, get_definition: GetDefinition, config: ChannelConfig
 ) -> Iterable[SignaturePolicyEnvelope]:
     policies: list[SignaturePolicyEnvelope] = []
     for name in call.collection_names:
