@@ -1,0 +1,333 @@
+"""`medfabric consent`: what patients allow."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from admin.cli.context import Context
+from admin.cli.frame import Group, channel_option, with_context, yes_option
+from admin.cli.sessions import open_health
+from admin.output import Output, shorten
+
+if TYPE_CHECKING:
+    from admin.procedures.health import Committed
+    from chaincode.consent.model import Consent, ConsentReceipt, Decision
+
+group = Group(
+    "consent",
+    help="""Consents: grant, amend, revoke, check, explain.
+
+    A consent is read from a FHIR R4 or R5 Consent. The ledger keeps its normalised rules under
+    random handles; the file itself stays with whoever wrote it. The patient, a delegate in scope
+    or the custodian may write one.
+    """,
+    examples=[
+        "medfabric consent grant consent.json --patient 7c1f… --as PatientTrust/amelia",
+        "medfabric consent check 7c1f… --purpose TREAT --as CityClinic/dr.lee",
+        "medfabric consent revoke 3ab0… --patient 7c1f… --as PatientTrust/amelia",
+    ],
+)
+
+_PATIENT = click.option(
+    "--patient", required=True, metavar="HANDLE", help="The patient's handle in the directory."
+)
+_DIALECT = click.option(
+    "--dialect",
+    type=click.Choice(["strict", "leap", "pcf"]),
+    default="strict",
+    show_default=True,
+    help="How nested provision.type is read.",
+)
+_PURPOSE = click.option(
+    "--purpose", required=True, metavar="CODE", help="v3-ActReason: TREAT, HPAYMT, HRESCH, …"
+)
+_ACTION = click.option("--action", default="access", show_default=True, metavar="CODE")
+
+
+@group.command(
+    examples="medfabric consent grant consent.json --patient 7c1f… --as PatientTrust/amelia"
+)
+@click.argument("file", metavar="FILE")
+@_PATIENT
+@_DIALECT
+@channel_option
+@with_context
+def grant(context: Context, file: str, patient: str, dialect: str, channel: str | None) -> None:
+    """Write the consent in FILE (- is standard input) for a patient."""
+    from admin.fhir.reading import read_source
+    from admin.procedures.consents import Consents, read_draft
+    from chaincode.consent.fhir import Dialect
+
+    draft = read_draft(read_source(file), patient, Dialect(dialect))
+
+    async def work() -> "Committed[ConsentReceipt]":
+        async with open_health(context, channel) as session:
+            return await Consents(session.surroundings, session.health).grant(patient, draft)
+
+    _show_receipt(context, "granted", context.run(work()))
+
+
+@group.command(
+    examples="medfabric consent amend 3ab0… consent.json --patient 7c1f… --as PatientTrust/amelia"
+)
+@click.argument("consent", metavar="CONSENT")
+@click.argument("file", metavar="FILE")
+@_PATIENT
+@_DIALECT
+@channel_option
+@with_context
+def amend(
+    context: Context, consent: str, file: str, patient: str, dialect: str, channel: str | None
+) -> None:
+    """Replace CONSENT's directive by the one in FILE."""
+    from admin.fhir.reading import read_source
+    from admin.procedures.consents import Consents, read_draft
+    from chaincode.consent.fhir import Dialect
+
+    draft = read_draft(read_source(file), patient, Dialect(dialect))
+
+    async def work() -> "Committed[ConsentReceipt]":
+        async with open_health(context, channel) as session:
+            consents = Consents(session.surroundings, session.health)
+            return await consents.amend(await consents.resolve(patient, consent), draft)
+
+    _show_receipt(context, "amended", context.run(work()))
+
+
+@group.command(examples="medfabric consent revoke 3ab0… --patient 7c1f… --as PatientTrust/amelia")
+@click.argument("consent", metavar="CONSENT")
+@_PATIENT
+@click.option("--reason", default="patient-request", show_default=True, metavar="CODE")
+@yes_option
+@channel_option
+@with_context
+def revoke(
+    context: Context, consent: str, patient: str, reason: str, yes: bool, channel: str | None
+) -> None:
+    """Make CONSENT inactive from now on; what was decided before stays as it is."""
+    from admin.procedures.consents import Consents
+
+    if not yes:
+        click.confirm(f"Revoke consent {shorten(consent)}?", abort=True, err=True)
+
+    async def work() -> "Committed[ConsentReceipt]":
+        async with open_health(context, channel) as session:
+            consents = Consents(session.surroundings, session.health)
+            return await consents.revoke(await consents.resolve(patient, consent), reason)
+
+    _show_receipt(context, "revoked", context.run(work()))
+
+
+@group.command("list", examples="medfabric consent list 7c1f… --as PatientTrust/amelia")
+@click.argument("patient", metavar="PATIENT")
+@channel_option
+@with_context
+def list_(context: Context, patient: str, channel: str | None) -> None:
+    """The consents of a patient in their current versions, revoked ones too."""
+    from admin.procedures.consents import Consents
+
+    async def work() -> "list[Consent]":
+        async with open_health(context, channel) as session:
+            return await Consents(session.surroundings, session.health).of_patient(patient)
+
+    _show_table(context, context.run(work()), "The patient has written no consent.")
+
+
+@group.command(
+    examples="medfabric consent show 3ab0… --patient 7c1f… --history --as PatientTrust/amelia"
+)
+@click.argument("consent", metavar="CONSENT")
+@_PATIENT
+@click.option("--history", is_flag=True, help="All versions, oldest first.")
+@channel_option
+@with_context
+def show(context: Context, consent: str, patient: str, history: bool, channel: str | None) -> None:
+    """CONSENT's rules as the ledger keeps them, or its versions."""
+    from admin.procedures.consents import Consents
+    from chaincode import canonical
+
+    async def work() -> "list[Consent]":
+        async with open_health(context, channel) as session:
+            consents = Consents(session.surroundings, session.health)
+            handle = await consents.resolve(patient, consent)
+            return await consents.history(handle) if history else [await consents.get(handle)]
+
+    found = context.run(work())
+    if history:
+        _show_table(context, found, "")
+        return
+    import json
+
+    plain = canonical.to_wire(found[0])
+    context.output.result(plain, json.dumps(plain, indent=2))
+
+
+@group.command(examples="medfabric consent check 7c1f… --purpose TREAT --as CityClinic/dr.lee")
+@click.argument("patient", metavar="PATIENT")
+@_PURPOSE
+@_ACTION
+@channel_option
+@with_context
+def check(context: Context, patient: str, purpose: str, action: str, channel: str | None) -> None:
+    """Would who acts be let have the patient's record for a purpose? Nothing is recorded."""
+    from chaincode import canonical
+    from chaincode.consent.model import Decision, EvaluationRequest
+
+    async def work() -> "Decision":
+        async with open_health(context, channel) as session:
+            request = EvaluationRequest(patient, purpose, action)
+            return await session.health.evaluate("consent:Evaluate", request, result=Decision)
+
+    decision = context.run(work())
+    duties = ", ".join(obligation.code for obligation in decision.obligations)
+    context.output.result(
+        canonical.to_wire(decision),
+        f"{decision.verdict.value}  by {_ground(decision)}"
+        + (f"\n  obligations: {duties}" if duties else ""),
+    )
+
+
+@group.command(examples="medfabric consent explain 7c1f… --purpose HPAYMT --as UnitedPayer/kim")
+@click.argument("patient", metavar="PATIENT")
+@_PURPOSE
+@_ACTION
+@channel_option
+@with_context
+def explain(context: Context, patient: str, purpose: str, action: str, channel: str | None) -> None:
+    """As check, and why, in words."""
+    from chaincode import canonical
+    from chaincode.consent.model import EvaluationRequest, Explanation
+
+    async def work() -> "Explanation":
+        async with open_health(context, channel) as session:
+            request = EvaluationRequest(patient, purpose, action)
+            return await session.health.evaluate("consent:Explain", request, result=Explanation)
+
+    explanation = context.run(work())
+    context.output.result(
+        canonical.to_wire(explanation),
+        "\n".join((explanation.decision.verdict.value, *(f"  {x}" for x in explanation.lines))),
+    )
+
+
+@group.command(
+    "break-glass",
+    examples="medfabric consent break-glass 7c1f… --reason unconscious --as CityClinic/dr.lee",
+)
+@click.argument("patient", metavar="PATIENT")
+@click.option("--reason", required=True, metavar="CODE", help="Why, as a code.")
+@click.option("--purpose", type=click.Choice(["BTG", "ETREAT"]), default="BTG", show_default=True)
+@click.option("--minutes", type=click.IntRange(min=1), help="How long [the consortium's limit].")
+@yes_option
+@channel_option
+@with_context
+def break_glass(
+    context: Context,
+    patient: str,
+    reason: str,
+    purpose: str,
+    minutes: int | None,
+    yes: bool,
+    channel: str | None,
+) -> None:
+    """Declare an emergency: open a patient's record for a short time. It will be reviewed."""
+    import secrets
+
+    from chaincode import canonical
+    from chaincode.consent.model import BreakGlassGrant, BreakGlassRequest
+
+    if not yes:
+        click.confirm(
+            "A privacy officer will review this. Declare the emergency?", abort=True, err=True
+        )
+
+    async def work() -> "Committed[BreakGlassGrant]":
+        async with open_health(context, channel) as session:
+            request = BreakGlassRequest(
+                id=secrets.token_hex(16),
+                patient=patient,
+                reason=reason,
+                purpose=purpose,
+                minutes=minutes or 0,
+            )
+            return await session.health.submit(
+                "consent:BreakGlass", request, result=BreakGlassGrant
+            )
+
+    done = context.run(work())
+    context.output.result(
+        canonical.to_wire(done.value),
+        f"✓ emergency {shorten(done.value.id)} declared until "
+        f"{done.value.expires_at:%H:%M:%S} UTC in {done.place}",
+    )
+
+
+@group.command(
+    examples="medfabric consent review 91c4… --outcome justified --as CityClinic/privacy"
+)
+@click.argument("grant_id", metavar="EMERGENCY")
+@click.option(
+    "--outcome", required=True, type=click.Choice(["justified", "unjustified", "escalated"])
+)
+@channel_option
+@with_context
+def review(context: Context, grant_id: str, outcome: str, channel: str | None) -> None:
+    """Close the review of a declared emergency; ends it at once unless it was justified."""
+    from chaincode import canonical
+    from chaincode.consent.model import BreakGlassGrant, ReviewOutcome, ReviewRequest
+
+    async def work() -> "Committed[BreakGlassGrant]":
+        async with open_health(context, channel) as session:
+            request = ReviewRequest(id=grant_id, outcome=ReviewOutcome(outcome))
+            return await session.health.submit(
+                "consent:ReviewBreakGlass", request, result=BreakGlassGrant
+            )
+
+    done = context.run(work())
+    context.output.result(canonical.to_wire(done.value), f"✓ reviewed as {outcome} in {done.place}")
+
+
+def _show_receipt(context: Context, verb: str, done: "Committed[ConsentReceipt]") -> None:
+    receipt = done.value
+    context.output.result(
+        {
+            "id": receipt.id,
+            "version": receipt.version,
+            "patient": receipt.patient,
+            "status": receipt.status,
+            "digest": receipt.digest,
+            "transactionId": done.transaction_id,
+            "blockNumber": done.block_number,
+        },
+        f"✓ consent {receipt.id} version {receipt.version} {verb} in {done.place}",
+    )
+
+
+def _show_table(context: Context, consents: "list[Consent]", empty: str) -> None:
+    from chaincode import canonical
+
+    def human(output: Output) -> None:
+        output.table(
+            ("consent", "version", "status", "decision", "written by", "recorded"),
+            [
+                (
+                    one.id,
+                    one.version,
+                    one.status.value,
+                    one.directive.decision.value if one.directive.decision else "?",
+                    f"{one.author.capacity.value} ({one.author.msp_id})",
+                    one.recorded_at,
+                )
+                for one in consents
+            ],
+            empty=empty,
+        )
+
+    context.output.result([canonical.to_wire(one) for one in consents], human)
+
+
+def _ground(decision: "Decision") -> str:
+    match = decision.match
+    if match.consent_id:
+        return f"consent {shorten(match.consent_id)} version {match.version}, {match.path}"
+    return match.path or decision.algorithm.value
