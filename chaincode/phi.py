@@ -110,7 +110,7 @@ def _refuse_mapping(
 ) -> None:
     for key, entry in value.items():
         name = _plain(str(key))
-        if name == _RESOURCE_FIELD and isinstance(entry, str):
+        if name == _RESOURCE_FIELD and isinstance(entry, str) and entry:
             raise InvalidArgument(f"{path}: looks like a FHIR resource; {_REMEDY}")
         if name in _FIELDS and name not in allowed and entry not in (None, "", [], {}):
             # The key is one of ours, so it may be named.

@@ -170,25 +170,26 @@ class CompiledRule:
         return self._fit_data(asked)
 
     def _fit_data(self, asked: Asked) -> Fit:
+        """The least of what each data attribute says: they are ANDed."""
         item, fit = asked.item, YES
         if self._type_set is not None and item.resource_type not in self._type_set:
             if item.resource_type:
                 return NO
             fit = MAYBE
-        if self._has_classes:
-            fit = min(fit, self._fit_class(item))
         if self._document_set is not None and item.document_type not in self._document_set:
             if item.document_type or item.resource_type not in _DOCUMENTS:
                 return NO
             fit = MAYBE
         if self._code_set is not None:
             if item.codes is None:
-                fit = min(fit, MAYBE)
+                fit = MAYBE
             elif self._code_set.isdisjoint(item.codes):
                 return NO
         if self._label_rank is not None:
             fit = min(fit, self._fit_labels(asked))
-        if self._data_period is not None:
+        if self._has_classes and fit:
+            fit = min(fit, self._fit_class(item))
+        if self._data_period is not None and fit:
             fit = min(fit, self._fit_time(asked.times))
         if self._data is not None and fit:
             fit = min(fit, self._fit_references(item))
