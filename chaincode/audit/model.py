@@ -57,6 +57,7 @@ class AuditEntry:
     custodian: str = ""
     recipient_msp_id: str = ""
     recipient: str = ""
+    recipient_role: str = ""
     msp_id: str = ""
     user: str = ""
     role: str = ""

@@ -48,8 +48,10 @@ That a disclosure was authorised (164.508) is an exclusion too, found by its con
 
 def evaluate_exclusion(entry: AuditEntry) -> str | None:
     """Return why the disclosure need not be accounted for, None if it must be."""
-    if entry.role == "patient" or entry.recipient_msp_id == entry.custodian != "":
-        return "to the individual" if entry.role == "patient" else "within the custodian"
+    if entry.recipient_role == "patient":
+        return "to the individual"
+    if entry.custodian and entry.recipient_msp_id == entry.custodian:
+        return "within the custodian"
     return EXCLUSIONS.get(entry.purpose) or ("by authorization" if entry.consent_id else None)
 
 

@@ -393,6 +393,7 @@ async def _mark(ctx: Context, granted: Access, kind: Kind, decision: Decision) -
         custodian=granted.custodian,
         recipient_msp_id=granted.msp_id,
         recipient=granted.user,
+        recipient_role=granted.role,
     )
     await trail.record(ctx, entry)
 

@@ -181,9 +181,9 @@ def test_by_hand_is_held_to_the_same_law(lines: Any, text: str) -> None:
 def test_totals_are_the_sums() -> None:
     claim: Details = details()
     good = adjudicate(claim, PASSED, coverage=None, table=None)
-    for changed in ({"paid": 1}, {"charge": 1}, {"adjusted": 1}):
+    for wrong in (replace(good, paid=1), replace(good, charge=1), replace(good, adjusted=1)):
         with pytest.raises(InvalidAdjudication, match="totals"):
-            validate_adjudication(replace(good, **changed), claim)
+            validate_adjudication(wrong, claim)
     with pytest.raises(InvalidAdjudication, match="another"):
         validate_adjudication(replace(good, currency="EUR"), claim)
 
