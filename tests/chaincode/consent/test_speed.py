@@ -1,4 +1,4 @@
-"""The bar for pure decisions, with room for a busy machine: 20,000 a second a core on a quiet one."""
+"""The bar for pure decisions, with room for a busy machine (20,000 a second on a quiet core)."""
 
 from __future__ import annotations
 
