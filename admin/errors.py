@@ -131,6 +131,12 @@ def _from_refusal(failure: client.ProposalRefusedError) -> Fault:
     return Fault(code, name, failure.message, f"peer {failure.address}")
 
 
+ANSWERS = {
+    400: "correct what the message names, and try again",
+    403: "act as somebody who may, with --as; see: medfabric identity list",
+    404: "check the id; lists show what there is",
+    409: "look at the present state, and try again on it",
+}
 CHAINCODE_PREFIX = "chaincode response "
 
 
@@ -142,7 +148,7 @@ def _from_call(failure: client.GatewayError) -> Fault:
         status, text = answer
         exit_code = ExitCode.INVALID if status in (400, 404, 409) else ExitCode.REFUSED
         name = text.partition(":")[0] if ": " in text else "refused"
-        return Fault(exit_code, name, text, where, "", details)
+        return Fault(exit_code, name, text, "", ANSWERS.get(status, ""), details)
     if failure.unreachable:
         return Fault(
             ExitCode.UNREACHABLE,

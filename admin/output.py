@@ -102,9 +102,14 @@ class Output:
         for row in cells:
             table.add_row(*row)
         console = self.console()
-        if not console.is_terminal:
-            console.width = 10_000  # a pipe has no width: never wrap
-        console.print(table, markup=False, highlight=False)
+        if console.is_terminal:
+            console.print(table, markup=False, highlight=False)
+            return
+        console.width = 10_000  # a pipe has no width: never wrap
+        with console.capture() as captured:
+            console.print(table, markup=False, highlight=False)
+        for line in captured.get().splitlines():
+            self._write(line.rstrip())
 
     # Beside the result
 
