@@ -51,7 +51,7 @@ def exchange_endpoint(surroundings: Surroundings, organization: Organization) ->
             f"add `exchange: {{port: …}}` to {organization.name}, then: medfabric network up",
         )
     return Endpoint(
-        f"{organization.exchange.host}:{organization.exchange.port}",
+        f"{organization.exchange.host or surroundings.topology.host}:{organization.exchange.port}",
         surroundings.folders.tls_root(organization).read_bytes(),
         f"exchange.{organization.domain}",
     )
