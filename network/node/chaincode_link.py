@@ -168,13 +168,16 @@ class ChaincodeLink:
         self._channel = _open_channel(connection)
         try:
             async with asyncio.timeout(connection.dial_timeout):
-                await self._channel.channel_ready()
+                reached = await _connect(self._channel)
+            problem = "" if reached else "connection refused, or TLS does not fit"
         except TimeoutError:
+            problem = "context deadline exceeded"
+        if problem:
             raise LaunchFailed(
                 f"connection to {self.package_id} failed: error cannot create connection for "
                 f"{self.package_id}: error creating grpc connection to {connection.address}: "
-                "failed to create new connection: context deadline exceeded"
-            ) from None
+                f"failed to create new connection: {problem}"
+            )
         stream = chaincode_shim_pb2_grpc.ChaincodeStub(self._channel).Connect()
         self._task = asyncio.create_task(self._run(stream), name=f"chaincode {self.package_id}")
 
@@ -258,6 +261,20 @@ class ChaincodeLink:
             log.exception("chaincode %s: a call of a chaincode failed", self.package_id)
             answer = build_refusal(message, "the peer failed to answer; see its log")
         self._take(self._talk.answer(answer))
+
+
+async def _connect(channel: Any) -> bool:
+    """Whether the channel connects; the first failure counts: another peer may do better."""
+    state = channel.get_state(try_to_connect=True)
+    while state is not grpc.ChannelConnectivity.READY:
+        if state in (
+            grpc.ChannelConnectivity.TRANSIENT_FAILURE,
+            grpc.ChannelConnectivity.SHUTDOWN,
+        ):
+            return False
+        await channel.wait_for_state_change(state)
+        state = channel.get_state(try_to_connect=True)
+    return True
 
 
 def _open_channel(connection: Connection) -> Any:

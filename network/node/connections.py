@@ -24,6 +24,9 @@ _OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
 ]
 
+_GRACE = 30.0
+"""Seconds for calls under way on a connection that is dropped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -51,9 +54,9 @@ class Connections:
         return channel
 
     def drop(self, address: str) -> None:
-        """The next use of the address dials anew."""
+        """The next use of the address dials anew; calls under way may end."""
         for key in [key for key in self._channels if key[0] == address]:
-            task = asyncio.ensure_future(self._channels.pop(key).close(None))
+            task = asyncio.ensure_future(self._channels.pop(key).close(_GRACE))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -61,7 +64,11 @@ class Connections:
         """Every channel is closed."""
         channels = list(self._channels.values())
         self._channels.clear()
-        await asyncio.gather(*(channel.close(None) for channel in channels), *self._closing)
+        for task in self._closing:
+            task.cancel()
+        await asyncio.gather(
+            *(channel.close(None) for channel in channels), *self._closing, return_exceptions=True
+        )
 
     def _open(self, address: str, roots: bytes) -> Any:
         if not self._credentials.enabled:

@@ -305,6 +305,8 @@ class Membership:
                 "channel %s: peer %s (%s) is here",
                 channel.channel_id, announcement.endpoint, announced.identity.msp_id,
             )  # fmt: skip
+            # A connection to where it was before would wait out its pause before dialling again.
+            self._connections.drop(announcement.endpoint)
             self._wake.set()
         known[peer_id] = _Known(signed, announced, self._deadline())
 

@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from fabric_protos.ledger.queryresult import kv_query_result_pb2
@@ -147,7 +147,7 @@ class ScriptedChaincode(chaincode_shim_pb2_grpc.ChaincodeServicer):  # type: ign
         )
 
 
-Answer = bytes | Response
+Answer: TypeAlias = bytes | Response
 FUNCTIONS: dict[str, Callable[[Call], Awaitable[Answer]]] = {}
 
 
