@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-
+from chaincode.audit.contract import AuditContract
+from chaincode.claims.contract import ClaimsContract
+from chaincode.consent.contract import ConsentContract
 from chaincode.contract import Contract, ContractChaincode
+from chaincode.directory.contract import DirectoryContract
+from chaincode.records.contract import RecordsContract
 
-_PLACES = (
-    ("chaincode.consent.contract", "ConsentContract"),
-    ("chaincode.records.contract", "RecordsContract"),
-    ("chaincode.claims.contract", "ClaimsContract"),
-    ("chaincode.audit.contract", "AuditContract"),
-    ("chaincode.directory.contract", "DirectoryContract"),
+CONTRACTS: tuple[type[Contract], ...] = (
+    ConsentContract,
+    RecordsContract,
+    ClaimsContract,
+    AuditContract,
+    DirectoryContract,
 )
 
 
-def _load() -> tuple[type[Contract], ...]:
-    found = []
-    for module, name in _PLACES:
-        try:
-            found.append(getattr(importlib.import_module(module), name))
-        except (ImportError, AttributeError):
-            continue
-    return tuple(found)
-
-
-CONTRACTS: tuple[type[Contract], ...] = _load()
-
-
 def chaincode() -> ContractChaincode:
-    """The chaincode with all contracts."""
+    """The chaincode with all contracts; a name without a contract means consent."""
     return ContractChaincode([contract() for contract in CONTRACTS], title="health")

@@ -27,12 +27,12 @@ ATTRIBUTES_OID = ObjectIdentifier("1.2.3.4.5.6.7.8.1")
 # drops every other type; cid.getDN then reverses the sequence.
 _DN_ORDER: tuple[tuple[ObjectIdentifier, str], ...] = (
     (NameOID.COUNTRY_NAME, "C"),
-    (NameOID.ORGANIZATION_NAME, "O"),
-    (NameOID.ORGANIZATIONAL_UNIT_NAME, "OU"),
-    (NameOID.LOCALITY_NAME, "L"),
     (NameOID.STATE_OR_PROVINCE_NAME, "ST"),
+    (NameOID.LOCALITY_NAME, "L"),
     (NameOID.STREET_ADDRESS, "STREET"),
     (NameOID.POSTAL_CODE, "POSTALCODE"),
+    (NameOID.ORGANIZATION_NAME, "O"),
+    (NameOID.ORGANIZATIONAL_UNIT_NAME, "OU"),
     (NameOID.COMMON_NAME, "CN"),
     (NameOID.SERIAL_NUMBER, "SERIALNUMBER"),
 )
