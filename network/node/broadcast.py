@@ -17,6 +17,7 @@ import grpc
 from fabric_protos.common import common_pb2
 from fabric_protos.orderer import ab_pb2
 
+from network.node.logs import one_line
 from network.node.metrics import CollectorRegistry, Counter
 from network.rules.envelope import OpenedEnvelope
 from network.rules.ordering import Refused, open_message
@@ -69,7 +70,7 @@ class Broadcast:
                 if status != common_pb2.SUCCESS:
                     logger.info(
                         "[channel: %s] Rejecting broadcast of %s message from %s with %s: %s",
-                        one.channel_id, one.type, context.peer(), name, info,
+                        one.channel_id, one.type, context.peer(), name, one_line(info),
                     )  # fmt: skip
                     return
         finally:

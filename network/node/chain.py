@@ -33,6 +33,7 @@ from time import monotonic
 from fabric_protos.common import common_pb2
 
 from network.node.block_store import BlockStore, StoreError
+from network.node.logs import one_line
 from network.rules.block import build_block, header_hash, open_block, sign_block
 from network.rules.blockcutter import BatchLimits, BlockCutter
 from network.rules.config import ChannelConfig
@@ -321,7 +322,7 @@ class Chain:
                 entry.proposed = self._propose(entry.update)
                 entry.admitted = entry.proposed.admitted
         except Refused as refusal:
-            logger.info("[channel: %s] Dropping a message: %s", self.channel_id, refusal)
+            logger.info("[channel: %s] Dropping a message: %s", self.channel_id, one_line(refusal))
             _refuse(entry.done, refusal)
             return False
         return True

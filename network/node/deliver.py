@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from fabric_protos.common import common_pb2
 
 from network.node.grpc_server import get_tls_cert_hash
+from network.node.logs import one_line
 from network.node.metrics import CollectorRegistry, Counter
 from network.rules.block import is_config_block
 from network.rules.config import ChannelConfig
@@ -124,7 +125,7 @@ class Deliver:
             except SeekRefused as refusal:
                 logger.info(
                     "Ending deliver to %s with %s: %s",
-                    context.peer(), common_pb2.Status.Name(refusal.status), refusal,
+                    context.peer(), common_pb2.Status.Name(refusal.status), one_line(refusal),
                 )  # fmt: skip
                 yield build_status_response(refusal.status)
                 return

@@ -94,6 +94,12 @@ def start_logging(text: str = DEFAULT_SPEC) -> LogSpec:
     return spec
 
 
+def one_line(text: object) -> str:
+    """`text` for a log line, where a client had a say in it: no line break, not too long."""
+    shown = str(text)[:500]
+    return "".join(sign if sign.isprintable() else "?" for sign in shown)
+
+
 class _FabricFormatter(logging.Formatter):
     """`2026-01-02 03:04:05.678 UTC 0001 INFO [logger] function -> text`."""
 

@@ -82,11 +82,18 @@ async def test_a_full_disk_leaves_the_chain_as_it_was(tmp_path: Path) -> None:
     await again.close()
 
 
-async def test_a_hole_in_the_chain_is_noticed(tmp_path: Path) -> None:
+async def test_missing_blocks_are_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "channels" / CHANNEL / "blocks.db"
     await (await make_store(tmp_path, 4)).close()
-    with sqlite3.connect(tmp_path / "channels" / CHANNEL / "blocks.db") as database:
+    with sqlite3.connect(file) as database:
         database.execute("DELETE FROM block WHERE number = 2")
-    with pytest.raises(StoreError, match="3 blocks, but the newest is number 3"):
+    store = await BlockStore.open(tmp_path, CHANNEL)
+    with pytest.raises(StoreError, match="block 2 is missing"):
+        await store.get_block(2)
+    await store.close()
+    with sqlite3.connect(file) as database:
+        database.execute("DELETE FROM block WHERE number = 0")
+    with pytest.raises(StoreError, match="the oldest block is number 1"):
         await BlockStore.open(tmp_path, CHANNEL)
 
 
