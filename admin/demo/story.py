@@ -1,0 +1,136 @@
+"""The plot: one visit, from consent to an auditor's proof, across four organisations."""
+
+from admin.demo.stage import Stage
+from admin.output import shorten
+
+REFUSED = 4
+
+
+def tell(stage: Stage) -> None:
+    """The whole story is told; every command of it ended as it should."""
+    _bring_up(stage)
+    patient = _enrol(stage)
+    consent = _consent(stage, patient)
+    record = _anchor(stage, patient)
+    _share(stage, record)
+    _refuse(stage, record)
+    _claims(stage, patient, record)
+    _revoke(stage, patient, consent, record)
+    _audit(stage, patient, record)
+
+
+def _bring_up(stage: Stage) -> None:
+    stage.tell(
+        "Bring up the consortium",
+        "Two providers, a payer and a patient trust, each with its own peer, certificate "
+        "authority and chaincode server; one orderer; one channel; one command.",
+    )
+    stage.run("network", "up")
+    stage.run("network", "status")
+
+
+def _enrol(stage: Stage) -> str:
+    stage.tell(
+        "Enrol people",
+        "Certificates from each organisation's own authority; attributes say what they may do.",
+    )
+    for name, role in (
+        ("GeneralHospital/dr.lee", "clinician"),
+        ("GeneralHospital/billing", "claims"),
+        ("CityClinic/dr.kim", "clinician"),
+        ("UnitedPayer/adjudicator", "adjudicator"),
+        ("PatientTrust/registrar", "service"),
+        ("PatientTrust/auditor", "auditor"),
+    ):
+        stage.run("identity", "enroll", name, "--attr", f"role={role}")
+    patient = stage.run("patient", "register", "--as", "PatientTrust/registrar")
+    stage.run(
+        "identity", "enroll", "PatientTrust/amelia",
+        "--attr", "role=patient", "--attr", f"patient={patient}",
+    )  # fmt: skip
+    return patient
+
+
+def _consent(stage: Stage, patient: str) -> str:
+    stage.tell(
+        "The patient consents to treatment and payment",
+        "From a FHIR Consent. The ledger keeps its rules under random handles; the file stays "
+        "here.",
+    )
+    stage.run(
+        "consent", "grant", "amelia-hart.consent.json",
+        "--patient", patient, "--as", "PatientTrust/amelia",
+    )  # fmt: skip
+    listed = stage.run("consent", "list", patient, "--as", "PatientTrust/amelia")
+    return listed.splitlines()[-1].split()[0]
+
+
+def _anchor(stage: Stage, patient: str) -> str:
+    stage.tell(
+        "The hospital seals, stores and anchors the visit",
+        "A FHIR Bundle, encrypted for its readers. The ledger gets a salted commitment to it.",
+    )
+    record = stage.run(
+        "record", "seal", "amelia-hart.bundle.json",
+        "--patient", patient, "--label", "N", "--as", "GeneralHospital/dr.lee",
+    )  # fmt: skip
+    stage.run("record", "anchor", shorten(record, 12), "--as", "GeneralHospital/dr.lee")
+    return record
+
+
+def _share(stage: Stage, record: str) -> None:
+    stage.tell(
+        "The clinic requests access and opens the record",
+        "The chaincode decides on the patient's consent; the hospital's exchange releases the key.",
+    )
+    access = stage.run(
+        "record", "request", record, "--purpose", "TREAT", "--as", "CityClinic/dr.kim"
+    )
+    stage.run("record", "open", access, "-o", "visit.json", "--as", "CityClinic/dr.kim")
+
+
+def _refuse(stage: Stage, record: str) -> None:
+    stage.tell(
+        "What the patient did not consent to is denied, and recorded",
+        "Research was never permitted. The denial is a transaction like any other.",
+    )
+    stage.run(
+        "record", "request", record, "--purpose", "HRESCH", "--as", "CityClinic/dr.kim",
+        code=REFUSED,
+    )  # fmt: skip
+
+
+def _claims(stage: Stage, patient: str, record: str) -> None:
+    """Told by the claims' own chapter."""
+
+
+def _revoke(stage: Stage, patient: str, consent: str, record: str) -> None:
+    stage.tell(
+        "The patient revokes",
+        "From now on. What was decided before stays recorded as it was decided.",
+    )
+    stage.run(
+        "consent", "revoke", shorten(consent, 12),
+        "--patient", patient, "--yes", "--as", "PatientTrust/amelia",
+    )  # fmt: skip
+    stage.run(
+        "record", "request", record, "--purpose", "TREAT", "--as", "CityClinic/dr.kim",
+        code=REFUSED,
+    )  # fmt: skip
+
+
+def _audit(stage: Stage, patient: str, record: str) -> None:
+    stage.tell("The trail tells all of it", "To the patient, and to auditors.")
+    stage.run("audit", "trail", patient, "--as", "PatientTrust/amelia")
+    stage.tell(
+        "An auditor verifies the record offline",
+        "File, proof and block; trusting nothing but the channel's genesis block.",
+    )
+    stage.run(
+        "record", "prove", shorten(record, 12), "--proof", "visit.proof.json",
+        "--block", "visit.block", "--as", "GeneralHospital/dr.lee",
+    )  # fmt: skip
+    stage.run(
+        "record", "verify", "visit.json", "--proof", "visit.proof.json", "--block", "visit.block",
+        "--trust", ".medfabric/care/channels/care.block",
+    )  # fmt: skip
