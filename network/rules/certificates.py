@@ -277,14 +277,14 @@ def _authority_key_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
 def _name(
     common_name: str, place: Place | None, *, organization: str = "", ous: Sequence[str] = ()
 ) -> x509.Name:
-    """Return the subject in the order Go writes it; several OUs share one RDN."""
+    """Return the subject in cryptogen's order; several OUs share one RDN, as Go writes them."""
     where = place or Place()
     parts: list[list[tuple[x509.ObjectIdentifier, str]]] = [
         [(NameOID.COUNTRY_NAME, where.country)],
+        [(NameOID.STATE_OR_PROVINCE_NAME, where.province)],
+        [(NameOID.LOCALITY_NAME, where.locality)],
         [(NameOID.ORGANIZATION_NAME, organization)],
         [(NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in ous],
-        [(NameOID.LOCALITY_NAME, where.locality)],
-        [(NameOID.STATE_OR_PROVINCE_NAME, where.province)],
         [(NameOID.COMMON_NAME, common_name)],
     ]
     return x509.Name(
