@@ -39,7 +39,8 @@ group = Group(
 
 
 @group.command(
-    examples="medfabric record seal visit.json --patient 7c1f… --label N --as GeneralHospital/dr.lee"
+    examples="medfabric record seal visit.json --patient 7c1f… --label N "
+    "--as GeneralHospital/dr.lee"
 )
 @click.argument("file", metavar="FILE")
 @click.option("--patient", required=True, metavar="HANDLE", help="Whose record it is.")
@@ -279,7 +280,8 @@ def withdraw(context: Context, record: str, reason: str, channel: str | None) ->
 
 
 @group.command(
-    examples="medfabric record prove 91ab… --proof p.json --block b.block --as GeneralHospital/dr.lee"
+    examples="medfabric record prove 91ab… --proof p.json --block b.block "
+    "--as GeneralHospital/dr.lee"
 )
 @click.argument("record", metavar="RECORD")
 @click.option("--proof", required=True, type=click.Path(dir_okay=False, path_type=Path))
