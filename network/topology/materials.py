@@ -286,7 +286,7 @@ def _node_ous(ca_file: str) -> bytes:
             "Certificate": ca_file,
             "OrganizationalUnitIdentifier": role,
         }
-    return yaml.safe_dump({"NodeOUs": node_ous}, sort_keys=False).encode()
+    return yaml.safe_dump({"NodeOUs": node_ous}, sort_keys=False, indent=4).encode()
 
 
 def _new_serial() -> int:
