@@ -33,7 +33,7 @@ from protos import exchange_pb2_grpc
 log = logging.getLogger("medfabric.exchange")
 
 GRACE = 5.0
-RETRY_DELAY = 2.0
+RETRY_DELAY = 0.5
 
 
 def main(arguments: list[str]) -> int:
@@ -67,7 +67,7 @@ async def serve(place: ExchangePlace) -> None:
             health=Health(gateway, place.channel_id),
             store=RecordStore(place.store_url),
             keys=KeyRing(place.keys),
-            trust=await _read_trust(profile, place.channel_id),
+            trust=await _await_trust(profile, place.channel_id),
         )
         tls = ServerTls(place.tls_key.read_bytes(), place.tls_certificate.read_bytes())
         server = make_server(tls)
@@ -90,6 +90,16 @@ async def _follow(custodian: Custodian, checkpoint: Checkpoint) -> None:
             await custodian.follow(checkpoint)
         except ClientError as failure:
             log.warning("the stream of events broke: %s", type(failure).__name__)
+        await asyncio.sleep(RETRY_DELAY)
+
+
+async def _await_trust(profile: Profile, channel_id: str) -> ChannelTrust:
+    """Return the channel's members once the peer answers: it may still be starting."""
+    while True:
+        try:
+            return await _read_trust(profile, channel_id)
+        except ClientError as failure:
+            log.warning("the peer does not answer yet: %s", type(failure).__name__)
         await asyncio.sleep(RETRY_DELAY)
 
 
