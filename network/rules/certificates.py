@@ -148,7 +148,9 @@ def build_tls_leaf(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     )
     if hosts:
-        names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
+        # Names before addresses, as Go orders them.
+        general = sorted(map(_general_name, hosts), key=lambda n: isinstance(n, x509.IPAddress))
+        names = x509.SubjectAlternativeName(general)
         builder = builder.add_extension(names, critical=False)
     return _issue(builder, issuer)
 
