@@ -118,7 +118,7 @@ class RecordRef:
 class AccessApplication:
     """A request for records of one patient at one custodian.
 
-    `purpose` is a v3-ActReason code, `action` as in consent; `reason` a code for break-glass.
+    `purpose` is a v3-ActReason code, `action` as in consent.
     """
 
     records: tuple[RecordRef, ...]
