@@ -110,6 +110,7 @@ class Registrar:
             if chain is None:
                 raise ChannelUnknown(channel_id)
             await chain.remove()
+        self._on_config()
         logger.info("Removed channel '%s'", channel_id)
 
     async def close(self) -> None:
