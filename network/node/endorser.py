@@ -35,9 +35,8 @@ from network.rules.endorsement import (
     build_interest,
     build_reply,
     needs_endorsement,
-    validate_expiry,
+    validate_filters,
     validate_proposal,
-    validate_time_window,
 )
 from network.rules.envelope import MalformedMessage, build_response_payload, open_proposal
 from network.rules.identity import Signer
@@ -94,13 +93,11 @@ class Endorser:
             ProposalRefused: the proposal itself is bad: no reply but a gRPC error.
         """
         started = time.monotonic()
+        validate_filters(signed.proposal_bytes, datetime.now(UTC), self._time_window)
         try:
             opened = open_proposal(signed.proposal_bytes)
         except MalformedMessage as error:
             raise ProposalRefused(str(error)) from None
-        now = datetime.now(UTC)
-        validate_expiry(opened, now)
-        validate_time_window(opened, now, self._time_window)
         channel_id, chaincode = opened.channel_header.channel_id, opened.chaincode_name
         channel = None
         if channel_id:

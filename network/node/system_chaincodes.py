@@ -15,9 +15,9 @@ from fabric_protos.peer.proposal_response_pb2 import Response
 from network.node.acl import AccessControl, AccessDenied
 from network.node.channel import BlockNotFound, PeerChannel
 from network.node.execution import Transaction
-from network.rules.block import open_block
+from network.rules.block import get_channel_id
 from network.rules.config import InvalidConfig, open_config_block
-from network.rules.envelope import MalformedMessage, SignedData
+from network.rules.envelope import MalformedMessage, SignedData, parse_message
 
 
 def build_success(payload: bytes = b"") -> Response:
@@ -172,7 +172,8 @@ class PeerConfiguration:
                 case "GetChannels":
                     return self._list(signed)
                 case "JoinChainBySnapshot" | "JoinBySnapshotStatus":
-                    self._validate(function, "", "", signed)
+                    brackets = "[]" if function == "JoinChainBySnapshot" else ""
+                    self._validate(function, "", brackets, signed)
                     return build_failure("this peer does not join channels by snapshot")
         except Refused as refusal:
             return build_failure(str(refusal))
@@ -180,20 +181,26 @@ class PeerConfiguration:
 
     async def _join(self, raw: bytes, signed: SignedData) -> Response:
         try:
-            block = open_block(raw)
+            block = parse_message(common_pb2.Block, raw)
         except MalformedMessage as error:
             return build_failure(f"Failed to reconstruct the genesis block, {error}")
         try:
-            channel_id, config = open_config_block(block)
-        except InvalidConfig as error:
+            channel_id = get_channel_id(block)
+        except MalformedMessage as error:
             return build_failure(
                 f'"JoinChain" request failed to extract channel id from the block due to [{error}]'
             )
+        failed = (
+            f'"JoinChain" for channelID = {channel_id} failed because of validation of '
+            "configuration block, because of "
+        )
+        try:
+            _, config = open_config_block(block)
+        except InvalidConfig as error:
+            return build_failure(f"{failed}Bad configuration envelope: {error}")
         if "Application" not in config.channel_group.groups:
             return build_failure(
-                f'"JoinChain" for channelID = {channel_id} failed because of validation of '
-                "configuration block, because of Invalid configuration block, missing "
-                "Application configuration group"
+                f"{failed}Invalid configuration block, missing Application configuration group"
             )
         self._validate("JoinChain", f"[JoinChain][{channel_id}]", "[]", signed)
         try:

@@ -11,11 +11,16 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from fabric_protos.common import common_pb2, policies_pb2
-from fabric_protos.peer import chaincode_event_pb2, proposal_response_pb2
+from fabric_protos.peer import chaincode_event_pb2, proposal_pb2, proposal_response_pb2
 from google.protobuf.message import DecodeError
 
 from network.rules.duration import format_duration
-from network.rules.envelope import OpenedProposal, compute_tx_id
+from network.rules.envelope import (
+    MalformedMessage,
+    OpenedProposal,
+    compute_tx_id,
+    parse_message,
+)
 from network.rules.identity import (
     Identity,
     IdentityError,
@@ -56,28 +61,46 @@ class Identities(Protocol):
         """Raises IdentityError if the MSP does not accept it."""
 
 
-def validate_expiry(opened: OpenedProposal, now: datetime) -> None:
-    """The creator's certificate is still valid; one that cannot be read is left to later checks.
+def validate_filters(raw: bytes, now: datetime, window: timedelta) -> None:
+    """The proposal passes the default auth filters: its creator has not expired, its time is near.
+
+    A certificate that cannot be read is left to later checks; a missing timestamp reads as 1970.
 
     Raises:
-        ProposalRefused: it has expired.
+        ProposalRefused: `filtered`, with the filters' texts.
     """
     try:
-        expired = now > read_identity(opened.signature_header.creator).not_after
+        header = parse_message(common_pb2.Header, parse_message(proposal_pb2.Proposal, raw).header)
+        creator = parse_message(common_pb2.SignatureHeader, header.signature_header)
+        channel_header = parse_message(common_pb2.ChannelHeader, header.channel_header)
+    except MalformedMessage as error:
+        part = _PARTS.get(error.part, "proposal")
+        raise ProposalRefused(f"failed parsing {part}: {error}", filtered=True) from None
+    _validate_expiry(creator.creator, now)
+    _validate_time_window(channel_header, now, window)
+
+
+_PARTS = {
+    "Header": "header",
+    "SignatureHeader": "signature header",
+    "ChannelHeader": "channel header",
+}
+
+
+def _validate_expiry(creator: bytes, now: datetime) -> None:
+    try:
+        expired = now > read_identity(creator).not_after
     except IdentityError:
         return
     if expired:
         raise ProposalRefused("proposal client identity expired", filtered=True)
 
 
-def validate_time_window(opened: OpenedProposal, now: datetime, window: timedelta) -> None:
-    """The proposal was made at most `window` from now; a missing timestamp reads as 1970.
-
-    Raises:
-        ProposalRefused: it was not.
-    """
+def _validate_time_window(
+    header: common_pb2.ChannelHeader, now: datetime, window: timedelta
+) -> None:
     try:
-        made = opened.channel_header.timestamp.ToDatetime(tzinfo=now.tzinfo)
+        made = header.timestamp.ToDatetime(tzinfo=now.tzinfo)
     except (ValueError, OverflowError):
         made = datetime.fromtimestamp(0, tz=now.tzinfo)
     if abs(now - made) > window:
