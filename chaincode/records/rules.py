@@ -5,11 +5,11 @@ Values and the transaction's time come in; a `validate_*` raises what the caller
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from json.encoder import encode_basestring_ascii as _quoted
 
-from chaincode import canonical, merkle
+from chaincode import merkle
 from chaincode.consent.model import DataItem, Decision, Verdict
 from chaincode.errors import Conflict, Denied, InvalidArgument
 from chaincode.forms import validate_code, validate_codes, validate_digest
@@ -56,11 +56,18 @@ def validate_anchor(anchor: Anchor, path: str = "anchor") -> None:
 def leaf_bytes(anchor: Anchor) -> bytes:
     """The content of the anchor's leaf: its RFC 8785 bytes.
 
-    Built without the general canonicaliser, which a million leaves would feel: a valid anchor holds
-    only ASCII strings and integers, for which sorted, tight JSON is the canonical form.
+    Written out by hand, names in order, because a million leaves would feel the general
+    canonicaliser. A valid anchor holds only ASCII strings and integers, whose JSON is canonical.
     """
-    wire = canonical.to_wire(anchor)
-    return json.dumps(wire, sort_keys=True, separators=(",", ":")).encode("ascii")
+    second = f'"canonical":"{anchor.canonical.hex()}",' if anchor.canonical is not None else ""
+    labels = f'"labels":{_array(anchor.labels)},' if anchor.labels is not None else ""
+    return (
+        f'{{{second}"classes":{_array(anchor.classes)},"commitment":"{anchor.commitment.hex()}",'
+        f'"contexts":{_array(anchor.contexts)},{labels}"locator":"{anchor.locator.hex()}",'
+        f'"patient":{_quoted(anchor.patient)},"record":{_quoted(anchor.record)},'
+        f'"resourceTypes":{_array(anchor.resource_types)},'
+        f'"size":{anchor.size},"version":{anchor.version}}}'
+    ).encode("ascii")
 
 
 def validate_batch(batch: Batch, previous: AnchoredBatch | None, custodian: str) -> None:
@@ -226,3 +233,7 @@ def _verdicts(decision: Decision, count: int) -> list[str]:
     if len(decision.items) != count:
         return [Verdict.INDETERMINATE.value] * count
     return [item.verdict.value for item in decision.items]
+
+
+def _array(values: Sequence[str]) -> str:
+    return f"[{','.join(map(_quoted, values))}]"

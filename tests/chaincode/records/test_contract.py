@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chaincode import canonical, merkle
 from chaincode.errors import Conflict, ContractError, Denied, InvalidArgument, NotFound
@@ -257,9 +259,29 @@ def membership(name: str, anchors: list[Anchor], index: int) -> dict[str, Any]:
     }
 
 
-def test_leaf_bytes_are_canonical_json() -> None:
-    for item in leaves(3):
-        assert rules.leaf_bytes(item) == canonical.encode(item)
+codes = st.lists(st.from_regex(r"[A-Za-z0-9]{1,8}", fullmatch=True), max_size=3).map(tuple)
+handles = st.binary(min_size=16, max_size=16).map(bytes.hex)
+digests = st.binary(min_size=32, max_size=32)
+
+
+@given(
+    st.builds(
+        Anchor,
+        record=handles,
+        patient=handles,
+        commitment=digests,
+        size=st.integers(1, 2**53 - 1),
+        locator=digests,
+        version=st.integers(1, 2**31),
+        canonical=st.none() | digests,
+        resource_types=codes,
+        classes=codes,
+        labels=st.none() | codes,
+        contexts=st.lists(handles, max_size=2).map(tuple),
+    )
+)
+def test_leaf_bytes_are_canonical_json(item: Anchor) -> None:
+    assert rules.leaf_bytes(item) == canonical.encode(item)
 
 
 async def test_a_record_of_a_batch_is_requested_with_its_proof() -> None:
