@@ -75,7 +75,7 @@ def log_transaction(
     fields = _invocation_fields(invocation)
     fields |= {"status": status, "ms": round(seconds * 1000, 1)}
     if logger.isEnabledFor(logging.DEBUG):
-        fields["args"] = describe_sizes(invocation.args)
+        fields["sizes"] = describe_sizes(invocation.args)
     logger.log(level, "transaction ended" if status else "transaction cancelled", extra=fields)
 
 
