@@ -95,8 +95,8 @@ def up(context: Context, timeout: float | None, dry_run: bool) -> None:
     def show(output: Output, done: Bootstrapped = done) -> None:
         changed = bool(done.joined) or any(one.changed for one in done.deployed)
         output.line(
-            f"✓ network {done.network} is up: {done.nodes} nodes, "
-            f"{len(context.topology.channels)} channels ({done.seconds:.1f} s)"
+            f"✓ network {done.network} is up: {_count(done.nodes, 'node')}, "
+            f"{_count(len(context.topology.channels), 'channel')} ({done.seconds:.1f} s)"
         )
         for one in done.deployed if changed else ():
             output.line(f"  chaincode {one.chaincode} {one.version}, sequence {one.sequence}")
@@ -198,7 +198,7 @@ def logs(context: Context, node: str | None, follow: bool, lines: int) -> None:
     from network.engines.engine import open_engine
 
     engine = open_engine(context.surroundings)
-    found = read_logs(engine, context.topology, node, lines)
+    found = read_logs(engine, node, lines)
     if follow:
         if node is None:
             raise click.UsageError("--follow needs a NODE")
@@ -293,6 +293,10 @@ def render(context: Context, node: str | None) -> None:
         names = ", ".join(one.fqdn for one in context.topology.nodes())
         raise input_error(f"there is no node {node!r}", f"name one of: {names}")
     context.output.result({"text": text}, text.rstrip("\n"))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _pretty(value: object) -> str:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from admin.procedures.deploy import Deployed
 from admin.procedures.deployment import deploy_channel
 from admin.procedures.directory import bootstrap_directory
+from admin.procedures.exchanges import prepare_exchanges
 from admin.procedures.join import join_channel
 from network.client.profile import Surroundings
 from network.engines.engine import Engine
+from network.engines.processplan import Service
 from network.topology.values import Channel
 
 Say = Callable[[str], None]
@@ -53,6 +55,7 @@ async def bootstrap(engine: Engine, say: Say, *, timeout: float) -> Bootstrapped
     await engine.up(say, timeout=timeout)
     joined: list[str] = []
     deployed: list[Deployed] = []
+    services: list[Service] = []
     for channel in surroundings.topology.channels:
         block = engine.genesis_block(channel.name)
         names = await join_channel(surroundings, channel, block, say)
@@ -60,10 +63,15 @@ async def bootstrap(engine: Engine, say: Say, *, timeout: float) -> Bootstrapped
         deployed += await deploy_channel(engine, channel, say)
         if any(chaincode.name == HEALTH for chaincode in channel.chaincodes):
             await _bootstrap_health(surroundings, channel, say)
+            if not services:  # an exchange serves one channel, the first that has the chaincode
+                services = await prepare_exchanges(surroundings, surroundings.file, channel, say)
+    if services:
+        say("starting the record exchanges")
+        await engine.serve(services, timeout=timeout)
     return Bootstrapped(
         surroundings.topology.name,
         time.monotonic() - begin,
-        len(await engine.status()),
+        len(engine.names()),
         tuple(joined),
         tuple(deployed),
     )

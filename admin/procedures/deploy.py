@@ -144,10 +144,8 @@ class _Deployment:
 
     async def run(self) -> Deployed:
         name = self.definition.name
-        self.say(f"{name}: installing")
         packages, installed = await self._install()
         definition, is_committed = await self._place()
-        self.say(f"{name}: approving sequence {definition.sequence}")
         approved = await self._approve(definition, packages, is_committed)
         if not is_committed:
             self.say(f"{name}: committing sequence {definition.sequence}")
@@ -170,6 +168,7 @@ class _Deployment:
             ids[organization] = wanted
             if wanted in {one.package_id for one in await lifecycle.get_installed(peer)}:
                 return ""
+            self.say(f"{self.definition.name}: installing at {node.fqdn}")
             await lifecycle.install(peer, package.content, package.label)
             return node.fqdn
 
@@ -214,6 +213,7 @@ class _Deployment:
             is_approved = is_committed or approvals.get(own[0].organization.msp_id, False)
             if is_approved and known == wanted:
                 continue
+            self.say(f"{definition.name}: {organization} approves sequence {definition.sequence}")
             # One after the other: each is committed before the next, so that none conflicts.
             await lifecycle.approve(gateway, self.channel_id, definition, wanted)
             approved.append(organization)

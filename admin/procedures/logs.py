@@ -6,22 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from network.engines.engine import Engine
-from network.engines.ports import list_listeners
-from network.topology.values import Topology
 
 PAUSE = 0.2  # seconds between two looks at a log
 
 
-def read_logs(
-    engine: Engine, topology: Topology, node: str | None, lines: int
-) -> dict[str, list[str]]:
+def read_logs(engine: Engine, node: str | None, lines: int) -> dict[str, list[str]]:
     """The last lines of a node's log, or of every node's, by node.
 
     Raises:
         EngineError: there is no such node.
     """
-    names = [node] if node else list(dict.fromkeys(one.node for one in list_listeners(topology)))
-    logs = [engine.log(name) for name in names]
+    logs = [engine.log(name) for name in ([node] if node else engine.names())]
     return {log.parent.name: read_end(log, lines) for log in logs}
 
 

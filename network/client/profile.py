@@ -45,10 +45,12 @@ class Surroundings:
     Attributes:
         topology: the network file's values.
         folder: the network's folder, `.medfabric/<network>` beside the file.
+        file: the network file.
     """
 
     topology: Topology
     folder: Path
+    file: Path
 
     @property
     def wallet(self) -> Wallet:
@@ -145,7 +147,8 @@ def load_surroundings(network: str | os.PathLike[str]) -> Surroundings:
     if not path.is_file():
         raise ProfileError(f"{path}: no such network file", "write one: medfabric network init")
     topology = load_topology(path, os.environ.get("MEDFABRIC_ENVIRONMENT"))
-    return Surroundings(topology, path.resolve().parent / NETWORK_FOLDER / topology.name)
+    file = path.resolve()
+    return Surroundings(topology, file.parent / NETWORK_FOLDER / topology.name, file)
 
 
 def load_profile(network: str | os.PathLike[str], identity: str) -> Profile:

@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,8 +28,15 @@ from network.engines.engine import (
     ServedChaincode,
 )
 from network.engines.nodefiles import Layout, write_node
-from network.engines.ports import Listener, get_taken, list_listeners, wait_until_answered
-from network.engines.processplan import NodeState, Order
+from network.engines.ports import (
+    Listener,
+    get_taken,
+    list_exchange_listeners,
+    list_listeners,
+    list_service_listeners,
+    wait_until_answered,
+)
+from network.engines.processplan import NodeState, Order, Service
 from network.engines.status import get_status
 
 PRELOAD = (
@@ -55,9 +63,11 @@ class EmbeddedEngine:
 
     def validate(self) -> None:
         """Every address is free, or ours already; raises `PortsTakenError`."""
+        self._validate_free(list_listeners(self.topology) + list_exchange_listeners(self.topology))
+
+    def _validate_free(self, listeners: Iterable[Listener]) -> None:
         ours = {state.name for state in self._running()}
-        listeners = [one for one in list_listeners(self.topology) if one.node not in ours]
-        taken = get_taken(listeners)
+        taken = get_taken([one for one in listeners if one.node not in ours])
         if taken:
             raise PortsTakenError(
                 f"{taken[0]} is in use by another program"
@@ -70,7 +80,7 @@ class EmbeddedEngine:
         """What `up` would do, a sentence each."""
         steps = [f"make {text}" for text in artefacts.get_missing(self.layout, self.topology)]
         running = {state.name for state in self._running()}
-        return steps + [f"start {name}" for name in self._names() if name not in running]
+        return steps + [f"start {name}" for name in self.names() if name not in running]
 
     async def up(self, say: Say, *, timeout: float) -> None:
         """Every node runs and answers; raises `PortsTakenError` or `NotReadyError`."""
@@ -79,13 +89,24 @@ class EmbeddedEngine:
         self._make_folders()
         with _only_one(self.layout.run):
             artefacts.make(self.layout, self.topology, datetime.now(UTC))
-            order = self._order()
+            order = self._order(self._services())
             if processplan.load_order(self.layout.run) != order or not self._supervisor():
-                processplan.save_order(self.layout.run, order)
-                say(f"starting {len(order.nodes)} nodes")
-                self._start()
+                say(f"starting {len(order.processes)} nodes")
+                self._start(order)
         say("waiting for the nodes")
         await self._wait(timeout)
+
+    async def serve(self, services: Sequence[Service], *, timeout: float) -> None:
+        """These services run beside the nodes; raises `PortsTakenError` or `NotReadyError`."""
+        self._validate_free(list_service_listeners(services))
+        for service in services:
+            for folder in (Path(service.process.folder), Path(service.process.log).parent):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _only_one(self.layout.run):
+            order = processplan.load_order(self.layout.run)
+            if order.services != tuple(services):
+                self._start(replace(order, services=tuple(services)))
+        await self._wait(timeout, only={one.process.name for one in services})
 
     async def down(self, say: Say) -> bool:
         """No node runs; whether one did."""
@@ -126,7 +147,7 @@ class EmbeddedEngine:
 
     async def status(self) -> list[NodeStatus]:
         """Every node, asked now."""
-        return await get_status(self.surroundings, self.layout, self._states())
+        return await get_status(self.surroundings, self.layout, self._states(), self._services())
 
     def log(self, node: str) -> Path:
         """A node's log; its name may be shortened while it is the only such."""
@@ -142,13 +163,20 @@ class EmbeddedEngine:
 
     # The supervisor
 
-    def _order(self) -> Order:
+    def _services(self) -> tuple[Service, ...]:
+        return processplan.load_order(self.layout.run).services
+
+    def _listeners(self) -> list[Listener]:
+        return list_listeners(self.topology) + list_service_listeners(self._services())
+
+    def _order(self, services: tuple[Service, ...]) -> Order:
         nodes = [write_node(self.layout, self.topology, node) for node in self.topology.nodes()]
         served = self.chaincodes()
         nodes += [artefacts.chaincode_process(self.layout, self.topology, one) for one in served]
-        return Order(tuple(nodes), PRELOAD)
+        return Order(tuple(nodes), PRELOAD, services)
 
-    def _start(self) -> None:
+    def _start(self, order: Order) -> None:
+        processplan.save_order(self.layout.run, order)
         supervisor = self._supervisor()
         if supervisor:
             supervisor.signal(signal.SIGHUP)
@@ -175,7 +203,7 @@ class EmbeddedEngine:
     async def _wait(self, timeout: float, only: set[str] | None = None) -> None:
         waiting = [
             self._wait_for(one, timeout)
-            for one in list_listeners(self.topology)
+            for one in self._listeners()
             if only is None or one.node in only
         ]
         late = [one for one in await asyncio.gather(*waiting) if one is not None]
@@ -210,11 +238,12 @@ class EmbeddedEngine:
 
     # Names and folders
 
-    def _names(self) -> list[str]:
-        return list(dict.fromkeys(one.node for one in list_listeners(self.topology)))
+    def names(self) -> list[str]:
+        """Every node and service, nodes first."""
+        return list(dict.fromkeys(one.node for one in self._listeners()))
 
     def _name(self, wanted: str) -> str:
-        names = self._names()
+        names = self.names()
         found = [name for name in names if name == wanted] or [
             name for name in names if wanted.lower() in name.lower()
         ]

@@ -4,13 +4,14 @@ An engine runs nodes and shows them. What is done to nodes after that (join a ch
 chaincode) goes over Fabric's protocols and belongs to no engine.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from network.client.profile import Surroundings
+from network.engines.processplan import Service
 from network.topology.values import Engine as EngineName
 
 Say = Callable[[str], None]
@@ -44,7 +45,7 @@ class NodeStatus:
 
     Attributes:
         name: its full name.
-        kind: `orderer`, `peer`, `ca` or `chaincode`.
+        kind: `orderer`, `peer`, `ca`, `chaincode` or a service's kind.
         organization: whose it is.
         address: where it serves.
         state: `running`, `waiting` to be started again, or `stopped`.
@@ -120,6 +121,19 @@ class Engine(Protocol):
         """
         ...
 
+    async def serve(self, services: Sequence[Service], *, timeout: float) -> None:
+        """These services, and no others, run beside the nodes and answer.
+
+        Args:
+            services: what to run; `up` keeps them afterwards.
+            timeout: seconds to wait for them.
+
+        Raises:
+            PortsTakenError: addresses are in use.
+            NotReadyError: one did not come up.
+        """
+        ...
+
     async def down(self, say: Say) -> bool:
         """No node runs; whether one did. Ledgers and keys stay."""
         ...
@@ -138,6 +152,10 @@ class Engine(Protocol):
 
     async def status(self) -> list[NodeStatus]:
         """Every node, in the topology's order."""
+        ...
+
+    def names(self) -> list[str]:
+        """Every node and service, nodes first."""
         ...
 
     def log(self, node: str) -> Path:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from network.engines.processplan import Service
 from network.topology.values import Node, NodeKind, Topology
 
 
@@ -42,6 +43,25 @@ def list_listeners(topology: Topology) -> list[Listener]:
             name = f"chaincode.{organization.domain}"
             found.append(Listener(name, "chaincode", host, server.port))
     return found
+
+
+def list_exchange_listeners(topology: Topology) -> list[Listener]:
+    """The addresses of the organisations' record exchanges, which start after the nodes."""
+    return [
+        Listener(
+            f"exchange.{organization.domain}",
+            "record exchange",
+            organization.exchange.host or topology.host,
+            organization.exchange.port,
+        )
+        for organization in topology.organizations
+        if organization.exchange is not None
+    ]
+
+
+def list_service_listeners(services: Iterable[Service]) -> list[Listener]:
+    """The addresses of services."""
+    return [Listener(one.process.name, one.kind, one.host, one.port) for one in services]
 
 
 def list_node_listeners(node: Node) -> list[Listener]:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from network.engines.processes import Process, write_whole
 
@@ -40,11 +41,36 @@ class NodeProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """A program of ours that runs beside the nodes, such as an organisation's record exchange.
+
+    Attributes:
+        process: how it runs.
+        kind: what it is, such as `exchange`.
+        organization: whose it is.
+        host: where it listens.
+        port: its port.
+    """
+
+    process: NodeProcess
+    kind: str
+    organization: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """All processes to keep running, and the modules they have in common."""
 
     nodes: tuple[NodeProcess, ...]
     preload: tuple[str, ...] = ()
+    services: tuple[Service, ...] = ()
+
+    @property
+    def processes(self) -> tuple[NodeProcess, ...]:
+        """The nodes', then the services'."""
+        return self.nodes + tuple(one.process for one in self.services)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +105,16 @@ def load_order(run: Path) -> Order:
         kept = json.loads((run / ORDER).read_text())
     except FileNotFoundError:
         return Order(())
-    nodes = tuple(
-        NodeProcess(**{**node, "arguments": tuple(node["arguments"])}) for node in kept["nodes"]
+    services = (
+        Service(**{**service, "process": _node(service["process"])}) for service in kept["services"]
     )
-    return Order(nodes, tuple(kept["preload"]))
+    return Order(
+        tuple(_node(node) for node in kept["nodes"]), tuple(kept["preload"]), tuple(services)
+    )
+
+
+def _node(kept: dict[str, Any]) -> NodeProcess:
+    return NodeProcess(**{**kept, "arguments": tuple(kept["arguments"])})
 
 
 def save_report(run: Path, states: Sequence[NodeState]) -> None:

@@ -1,7 +1,7 @@
 """How the nodes of a network are: asked of themselves, over Fabric's own interfaces."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +15,17 @@ from network.client.profile import OPERATOR, Surroundings
 from network.engines.engine import NodeStatus
 from network.engines.nodefiles import Layout
 from network.engines.ports import answers
-from network.engines.processplan import NodeState
+from network.engines.processplan import NodeState, Service
 from network.topology.values import Node, NodeKind, Organization
 
 PATIENCE = 5.0  # seconds for a node's answer
 
 
 async def get_status(
-    surroundings: Surroundings, layout: Layout, states: Mapping[str, NodeState]
+    surroundings: Surroundings,
+    layout: Layout,
+    states: Mapping[str, NodeState],
+    services: Sequence[Service] = (),
 ) -> list[NodeStatus]:
     """Every node's status, asked all at the same time, in the topology's order.
 
@@ -30,16 +33,18 @@ async def get_status(
         surroundings: the network.
         layout: where things are in its folder.
         states: what the supervisor tells, by node.
+        services: what runs beside the nodes.
     """
     topology = surroundings.topology
     asked = [
         _node_status(surroundings, layout, node, states.get(node.fqdn)) for node in topology.nodes()
     ]
     asked += [
-        _chaincode_status(layout, organization, topology.host, states)
+        _chaincode_status(organization, topology.host, states)
         for organization in topology.organizations
         if organization.chaincode is not None
     ]
+    asked += [_service_status(one, states) for one in services]
     return list(await asyncio.gather(*asked))
 
 
@@ -92,18 +97,42 @@ async def _heights(surroundings: Surroundings, node: Node) -> dict[str, int]:
 
 
 async def _chaincode_status(
-    layout: Layout, organization: Organization, host: str, states: Mapping[str, NodeState]
+    organization: Organization, host: str, states: Mapping[str, NodeState]
 ) -> NodeStatus:
     server = organization.chaincode
     assert server is not None
-    name = f"chaincode.{organization.domain}"
+    return await _plain_status(
+        f"chaincode.{organization.domain}",
+        "chaincode",
+        organization.name,
+        (server.host or host, server.port),
+        states,
+    )
+
+
+async def _service_status(service: Service, states: Mapping[str, NodeState]) -> NodeStatus:
+    place = (service.host, service.port)
+    return await _plain_status(
+        service.process.name, service.kind, service.organization, place, states
+    )
+
+
+async def _plain_status(
+    name: str,
+    kind: str,
+    organization: str,
+    place: tuple[str, int],
+    states: Mapping[str, NodeState],
+) -> NodeStatus:
+    """Of a program that tells no more than that it answers."""
+    host, port = place
     state = states.get(name)
     status = NodeStatus(
         name=name,
-        kind="chaincode",
-        organization=organization.name,
-        address=f"{server.host or host}:{server.port}",
-        state=_state(await answers(server.host or host, server.port), state),
+        kind=kind,
+        organization=organization,
+        address=f"{host}:{port}",
+        state=_state(await answers(host, port), state),
         note=_trouble(state),
     )
     return _with_process(status, state)

@@ -88,7 +88,7 @@ class Supervisor:
         for module in order.preload if CAN_FORK else ():
             with contextlib.suppress(ImportError):
                 importlib.import_module(module)
-        wanted = {node.name: node for node in order.nodes}
+        wanted = {node.name: node for node in order.processes}
         leaving = [one for one in self._watched.values() if wanted.get(one.node.name) != one.node]
         end([one.process for one in leaving if one.process])
         self._reap()

@@ -199,7 +199,9 @@ class Authority:
             raise EnrollmentRefused(400, Code.BAD_CSR, "The key must be an ECDSA P-256 key")
         now = self.now()
         not_after = min(now + self._validity, self.ca.certificate.not_valid_after_utc)
-        validity = Validity(now - timedelta(minutes=5), not_after)
+        # Not before the CA itself: peers judge the chain at the moment the certificate begins.
+        begin = max(now - timedelta(minutes=5), self.ca.certificate.not_valid_before_utc)
+        validity = Validity(begin, not_after)
         certificate = self._certify(identity, request, csr, public_key, validity)
         # An encryption certificate makes nobody known, so it neither counts nor can it call.
         if request.profile != ENCRYPTION_PROFILE:
