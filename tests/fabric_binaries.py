@@ -30,14 +30,11 @@ def fabric_binary(name: str) -> Path:
     return path
 
 
-def run_fabric(
-    name: str, *arguments: str | Path, cwd: Path | None = None, **environment: str
-) -> str:
+def run_fabric(name: str, *arguments: str | Path, **environment: str) -> str:
     """Run the program to its end and return what it printed; fails the test if it fails."""
     program = fabric_binary(name)
     done = subprocess.run(
         [str(program), *map(str, arguments)],
-        cwd=cwd,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
