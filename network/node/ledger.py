@@ -179,7 +179,7 @@ class Ledger:
         if self._failure:
             raise LedgerHalted(self._failure)
         async with self._commit_lock:
-            await self._validate_position(block)
+            self._validate_position(block)
             checked = await self._check(block)
             prepared = await self._run(self._workers, self._judge, block, checked)
             if prepared.halting:
@@ -194,14 +194,13 @@ class Ledger:
             await self._publish(prepared, committed)
         return committed
 
-    async def _validate_position(self, block: Any) -> None:
+    def _validate_position(self, block: Any) -> None:
         number = block.header.number
         if number != self.height:
             raise StoreError(
                 f"channel {self.channel_id}: block {number} does not follow height {self.height}"
             )
-        last = common_pb2.Block.FromString(await self.get_block(number - 1))
-        if block.header.previous_hash != header_hash(last.header):
+        if block.header.previous_hash != self._store.tip_hash:
             raise StoreError(
                 f"channel {self.channel_id}: block {number} does not continue block {number - 1}"
             )

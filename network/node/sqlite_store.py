@@ -88,6 +88,7 @@ class SqliteStore:
         self._height: int = self._fact("height")
         self._commit_hash: bytes = self._fact("commit_hash")
         self._last_config: int = self._fact("last_config")
+        self._tip_hash = self._read_tip_hash()
 
     @classmethod
     def create(cls, folder: Path, channel_id: str) -> "SqliteStore":
@@ -139,6 +140,11 @@ class SqliteStore:
         return self._commit_hash
 
     @property
+    def tip_hash(self) -> bytes:
+        """The header hash of the last block, b"" without one."""
+        return self._tip_hash
+
+    @property
     def last_config(self) -> int:
         """The number of the newest config block."""
         return self._last_config
@@ -159,6 +165,7 @@ class SqliteStore:
                 self._write_facts(commit)
             self._height = commit.number + 1
             self._commit_hash = commit.commit_hash
+            self._tip_hash = commit.block_hash
             if commit.config_block:
                 self._last_config = commit.number
         self._snapshots.advance()
@@ -421,6 +428,12 @@ class SqliteStore:
         if row is None:
             raise StoreError(f"{self.path}: damaged: {name} is not recorded")
         return row[0]
+
+    def _read_tip_hash(self) -> bytes:
+        row = self._connection.execute(
+            "SELECT hash FROM blocks ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+        return bytes(row[0]) if row else b""
 
     def _select(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         with _explained(self.path), self._snapshots.reader() as connection:

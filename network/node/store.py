@@ -108,6 +108,11 @@ class LedgerStore(Protocol):
         ...
 
     @property
+    def tip_hash(self) -> bytes:
+        """The header hash of the last block, b"" without one."""
+        ...
+
+    @property
     def last_config(self) -> int:
         """The number of the newest config block."""
         ...

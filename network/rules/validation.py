@@ -80,9 +80,16 @@ def couchdb_key(key: str) -> bool:
 
 
 def view_of(reader: StateReader, has_transaction: Callable[[str], bool]) -> LedgerView:
-    """Return a view that reads definitions straight from state. See LedgerView."""
+    """Return a view that reads each definition from state once. Make a new one for every block."""
     state = CommittedState(reader)
-    return LedgerView(reader, has_transaction, lambda name: get_definition(state, name))
+    found: dict[str, ChaincodeDefinition | None] = {}
+
+    def find(name: str) -> ChaincodeDefinition | None:
+        if name not in found:
+            found[name] = get_definition(state, name)
+        return found[name]
+
+    return LedgerView(reader, has_transaction, find)
 
 
 def check_block(
