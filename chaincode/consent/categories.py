@@ -41,7 +41,9 @@ def evaluate_category(root: CompiledRule, asker: Asker, asked: Asked, now: datet
         return inner
     if root.effect is Effect.PERMIT:
         if inner.effect is Effect.DENY:
-            return Portion(None, root.match, (_without(root),))
+            # It denies what a permit's attributes select, and an obligation reads attributes as a
+            # deny's; so the whole is closed.
+            return Portion(Effect.DENY, inner.match)
         return Portion(Effect.PERMIT, inner.match, (_only((root,)), *inner.obligations))
     # A deny of an unknown part: that part is closed, whatever its exceptions would reopen.
     closed = inner.effect is Effect.DENY or inner.obligations

@@ -7,7 +7,7 @@ consent. An undetermined consent never lets a permit through that its deny would
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chaincode.consent.compiled import CompiledConsent
 from chaincode.consent.model import Combining, Effect, Match, Obligation, Verdict
@@ -42,23 +42,25 @@ class Combined:
 def combine(algorithm: Combining, findings: Sequence[Finding]) -> Combined:
     """Return the one answer of `findings`, given in the order that `ordered` shall use."""
     if algorithm is Combining.MOST_RECENT:
-        return _first_applicable(_newest_first(findings))
+        return _most_recent(findings)
     if algorithm is Combining.ORDERED:
         return _first_applicable(findings)
     permit = _find(findings, Effect.PERMIT)
     deny = _find(findings, Effect.DENY)
     unclear = next((f for f in findings if f.effect is None and not f.partial), None)
+    redactions = tuple(o for f in findings for o in f.obligations)
     if algorithm in (Combining.PERMIT_OVERRIDES, Combining.ORDERED_PERMIT_OVERRIDES):
         return _permit_overrides(permit, deny, unclear, findings)
     if algorithm is Combining.DENY_UNLESS_PERMIT:
         if permit is not None:
             return Combined(Verdict.PERMIT, permit.match, permit.obligations)
-        return _denied(deny) if deny is not None else Combined(Verdict.DENY, by_consent=False)
+        if deny is not None:
+            return _denied(deny)
+        return Combined(Verdict.DENY, _NOTHING, redactions, by_consent=False)
     if deny is not None:
         return _denied(deny)
     if unclear is not None:
         return Combined(Verdict.INDETERMINATE, unclear.match)
-    redactions = tuple(o for f in findings for o in f.obligations)
     if permit is not None:
         return Combined(Verdict.PERMIT, permit.match, redactions)
     if algorithm is Combining.PERMIT_UNLESS_DENY:
@@ -105,7 +107,13 @@ def _denied(finding: Finding) -> Combined:
     return Combined(Verdict.DENY, finding.match)
 
 
-def _newest_first(findings: Sequence[Finding]) -> list[Finding]:
-    """Newest first by ledger time; at the same moment a permit comes last."""
-    closed_first = sorted(findings, key=lambda f: (f.effect is Effect.PERMIT, f.match.consent_id))
-    return sorted(closed_first, key=lambda f: f.consent.consent.recorded_at, reverse=True)
+def _most_recent(findings: Sequence[Finding]) -> Combined:
+    """The newest by ledger time, not by the claimed date; at the same moment deny overrides."""
+    redactions: tuple[Obligation, ...] = ()
+    for moment in sorted({f.consent.consent.recorded_at for f in findings}, reverse=True):
+        newest = [f for f in findings if f.consent.consent.recorded_at == moment]
+        combined = combine(Combining.DENY_OVERRIDES, newest)
+        redactions += combined.obligations
+        if combined.verdict is not Verdict.NOT_APPLICABLE:
+            return replace(combined, obligations=redactions)
+    return Combined(Verdict.NOT_APPLICABLE, _NOTHING, redactions)

@@ -258,7 +258,9 @@ class Obligation:
     """What whoever acts on a permit must do. `code` is a v3-ActCode obligation or refrain.
 
     For REDACT: `items` are the indexes of requested items to leave out; `matching` and `excepting`
-    the parts of a category to leave out, or to leave out everything but.
+    the parts of a category to leave out, or to leave out everything but. Criteria in `matching` are
+    read as a deny's attributes (labels from the named one upwards), those in `excepting` as a
+    permit's (labels up to the named one).
     """
 
     code: str

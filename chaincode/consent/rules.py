@@ -29,6 +29,7 @@ from chaincode.consent.model import (
     AccessRequest,
     Consent,
     ConsentPolicy,
+    Criterion,
     DataItem,
     Decision,
     Effect,
@@ -115,6 +116,8 @@ class _Case:
             ruling.findings = findings
         if ruling.verdict is Verdict.PERMIT:
             ruling.part_2 = not codes.PART_2.isdisjoint(asked.sensitivities)
+            if asked.item.category:
+                ruling.obligations += self._kept_back(ruling)
         return ruling
 
     def _guarded(self, asked: Asked) -> Ruling | None:
@@ -126,9 +129,20 @@ class _Case:
         if actor.withheld and actor.acts_for == self.request.patient:
             # Adolescent-confidential and the like: kept from the proxy; unlabelled may be such.
             kept = codes.sensitivities_denied(actor.withheld)
-            if not asked.labelled or not kept.isdisjoint(asked.sensitivities):
+            unlabelled = not asked.labelled and not asked.item.category
+            if unlabelled or not kept.isdisjoint(asked.sensitivities):
                 return _deny("guard:withheld-from-proxy")
         return None
+
+    def _kept_back(self, ruling: Ruling) -> tuple[Obligation, ...]:
+        """The guards on single records, as obligations on a category not yet looked at."""
+        actor, found = self.request.actor, []
+        if actor.withheld and actor.acts_for == self.request.patient:
+            found.append(_redact_labels(actor.withheld, "guard:withheld-from-proxy"))
+        without_consent = ruling.match.path.partition(":")[0] in ("implicit", "none")
+        if without_consent or codes.is_purpose_in(self.request.purpose, codes.LEGAL):
+            found.append(_redact_labels(codes.PART_2, "42 CFR 2.31"))
+        return tuple(found)
 
     def _own_right(self) -> Ruling | None:
         """The patient's own access, or a delegate's within their scope (45 CFR 164.524)."""
@@ -184,26 +198,36 @@ class _Case:
 
     def _honoured(self, findings: Sequence[Finding]) -> Ruling | None:
         """A self-pay restriction that denies (45 CFR 164.522(a)(1)(vi)), or None."""
+        if not self._concerns_a_plan():
+            return None
         for finding in findings:
             if finding.consent.self_pay and finding.effect is Effect.DENY:
                 return Ruling(Verdict.DENY, finding.match)
         return None
 
+    def _concerns_a_plan(self) -> bool:
+        """Whether the purpose is one that a self-pay restriction is about."""
+        families = (codes.PAYMENT, codes.OPERATIONS)
+        return any(codes.is_purpose_in(self.request.purpose, family) for family in families)
+
     def _combined(self, findings: Sequence[Finding], asked: Asked) -> Ruling:
         policy, request = self.policy, self.request
         combined = combining.combine(policy.combining, findings)
         verdict, match = combined.verdict, combined.match
+        redactions = combined.obligations
+        if self._concerns_a_plan():
+            redactions += _honoured_parts(findings, redactions)
         if verdict is Verdict.PERMIT and combined.by_consent:
             permits = tuple(f.consent for f in findings if f.effect is Effect.PERMIT)
-            return Ruling(verdict, match, combined.obligations, permits)
+            return Ruling(verdict, match, redactions, permits)
         if request.actor.break_glass and self._emergency_opens(findings, asked):
             return Ruling(Verdict.PERMIT, Match(f"break-glass:{request.actor.break_glass}"))
-        if not findings or verdict is Verdict.NOT_APPLICABLE:
+        if all(f.partial for f in findings) or verdict is Verdict.NOT_APPLICABLE:
             ruling = self._implied(asked, verdict)
-            return Ruling(ruling.verdict, ruling.match, ruling.obligations + combined.obligations)
+            return Ruling(ruling.verdict, ruling.match, ruling.obligations + redactions)
         if verdict is Verdict.PERMIT and not _needs_no_consent(asked):
             return _deny("guard:part-2-needs-consent")
-        return Ruling(verdict, match, combined.obligations)
+        return Ruling(verdict, match, redactions)
 
     def _emergency_opens(self, findings: Sequence[Finding], asked: Asked) -> bool:
         """Whether the declared emergency prevails over all but a patient's refusal of BTG."""
@@ -214,7 +238,7 @@ class _Case:
         return not any(
             self._refuses_break_glass(f.consent.root, asked)
             for f in findings
-            if f.effect is Effect.DENY and f.consent.root is not None
+            if (f.effect is Effect.DENY or f.obligations) and f.consent.root is not None
         )
 
     def _refuses_break_glass(self, rule: CompiledRule, asked: Asked) -> bool:
@@ -281,9 +305,21 @@ def _current(
     return [c for c in newest.values() if c.consent.status is Status.ACTIVE]
 
 
+def _honoured_parts(
+    findings: Sequence[Finding], held: tuple[Obligation, ...]
+) -> tuple[Obligation, ...]:
+    """The parts of a category that self-pay restrictions close, whatever the algorithm."""
+    parts = (o for f in findings if f.consent.self_pay for o in f.obligations)
+    return tuple(o for o in parts if o not in held)
+
+
 def _needs_no_consent(asked: Asked) -> bool:
     """Whether data may go out on a ground other than consent: not if it is a Part 2 record."""
     return codes.PART_2.isdisjoint(asked.sensitivities)
+
+
+def _redact_labels(labels: Iterable[str], reason: str) -> Obligation:
+    return Obligation(REDACT, reason, matching=(Criterion(labels=tuple(sorted(labels))),))
 
 
 def _deny(path: str) -> Ruling:

@@ -105,7 +105,8 @@ def decide_item(
                 said.append((consent, verdict))
     for consent, verdict in said:
         self_pay = any(p.split("|")[-1] == "hipaa-self-pay" for p in consent.directive.policies)
-        if self_pay and verdict is Verdict.DENY:
+        plan = {"HPAYMT", "HOPERAT"} & set(purpose_ancestry(purpose))
+        if self_pay and plan and verdict is Verdict.DENY:
             return Verdict.DENY
     answer = combine(policy.combining, said)
     consented = any(v is Verdict.PERMIT for _, v in said) and answer is Verdict.PERMIT
@@ -197,9 +198,8 @@ def combine(algorithm: Combining, said: list[tuple[Consent, Verdict]]) -> Verdic
         if not said:
             return Verdict.NOT_APPLICABLE
         latest = max(c.recorded_at for c, _ in said)
-        newest = [(c.id, v) for c, v in said if c.recorded_at == latest]
-        closed = sorted((i, v) for i, v in newest if v is not permit)
-        return closed[0][1] if closed else permit
+        newest = {v for c, v in said if c.recorded_at == latest}
+        return deny if deny in newest else unclear if unclear in newest else permit
     if algorithm == Combining.ORDERED:
         return said[0][1] if said else Verdict.NOT_APPLICABLE
     order = {
