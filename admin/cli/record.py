@@ -132,7 +132,7 @@ def request(
         if context.json:
             context.output.result(wire)
         raise refused_error(
-            f"access {decision.verdict.value}: {_ground(access)}; recorded as access "
+            f"access denied ({decision.verdict.value}, {_ground(access)}); recorded as access "
             f"{shorten(access.id)} in {done.place}",
             f"see why: medfabric consent explain {access.patient} --purpose {purpose}",
         )

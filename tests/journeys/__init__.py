@@ -1,0 +1,1 @@
+"""Journeys of users on a whole network, by the commands they would type."""

@@ -1,0 +1,103 @@
+"""The example consortium `care` on free ports, driven by the `medfabric` command."""
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from network.engines.ports import get_taken, list_listeners
+from network.topology.model import load_topology
+
+DATA = Path(str(files("admin.demo"))) / "data"
+EXAMPLE = Path(str(files("network.topology"))) / "examples" / "care.yaml"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """The result of a `--json` command."""
+        document = json.loads(self.out)
+        assert document["ok"], document
+        return document["result"]
+
+    def fault(self) -> dict[str, Any]:
+        """The error of a `--json` command."""
+        document = json.loads(self.out)
+        assert not document["ok"], document
+        error: dict[str, Any] = document["error"]
+        return error
+
+
+@dataclass(frozen=True)
+class Care:
+    """A folder with a network file; commands run in it."""
+
+    folder: Path
+
+    def run(self, *arguments: str, code: int | None = 0, stdin: str = "") -> Answer:
+        """Run one command; with `code` it has to end so."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MEDFABRIC_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "admin.cli", *arguments],
+            cwd=self.folder,
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+        )
+        answer = Answer(done.returncode, done.stdout.strip(), done.stderr.strip())
+        assert "Traceback" not in answer.err, answer.err
+        assert code is None or answer.code == code, (arguments, answer)
+        return answer
+
+    def result(self, *arguments: str) -> Any:
+        """The JSON result of a command that succeeds."""
+        return self.run(*arguments, "--json").json()
+
+    def enroll(self, name: str, **attributes: str) -> None:
+        """Enrol an identity by its organisation's administrator."""
+        given = [part for k, v in attributes.items() for part in ("--attr", f"{k}={v}")]
+        self.run("identity", "enroll", name, *given)
+
+    @property
+    def network(self) -> Path:
+        """The network's own folder."""
+        return self.folder / ".medfabric" / "care"
+
+    def port(self, organization: str) -> int:
+        """The port of an organisation's peer."""
+        topology = load_topology(self.folder / "network.yaml")
+        return int(topology.organization(organization).peers[0].port)
+
+
+def write_network(folder: Path) -> Care:
+    """The folder holds the example with ports that are free now, and the demo's patients."""
+    text = EXAMPLE.read_text()
+    ports = sorted({int(port) for port in re.findall(r"port: (\d+)", text)})
+    for _ in range(200):
+        # Below the ephemeral range, which every outgoing connection draws its port from.
+        base = random.randrange(11_000, 22_000)
+        moved = text
+        for index, port in enumerate(ports):
+            moved = moved.replace(f"port: {port}}}", f"port: {base + 10 * index}}}")
+        (folder / "network.yaml").write_text(moved)
+        if not get_taken(list_listeners(load_topology(folder / "network.yaml"))):
+            break
+    for file in DATA.glob("*.*json"):
+        shutil.copy(file, folder / file.name)
+    return Care(folder)
