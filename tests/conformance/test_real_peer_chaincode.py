@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.chaincode.authority import Authority
 from tests.conformance.real_fabric import (
     FabricCommandError,
     Package,
@@ -335,6 +336,44 @@ def test_a_slow_transaction_ends_before_sigterm_does(bench: Bench) -> None:
     assert asyncio.run(run()) == (200, "", b"done")
     assert bench.served.process.wait(30) == 0
     bench.served.restart()
+
+
+def test_mutual_tls_init_and_a_call_from_one_chaincode_to_another(
+    bench: Bench, tmp_path: Path
+) -> None:
+    fabric = bench.fabric
+    servers, peers = Authority(tmp_path, "servers"), Authority(tmp_path, "peers")
+    key, certificate = servers.issue("chaincode")
+    peer_key, peer_certificate = peers.issue("peer")
+    package = fabric.package(
+        "second",
+        f"127.0.0.1:{free_ports(1)[0]}",
+        tls={
+            "root_cert": servers.path.read_text(),
+            "client_key": peer_key.read_text(),
+            "client_cert": peer_certificate.read_text(),
+        },
+    )
+    served = Served(
+        package,
+        tmp_path,
+        CHAINCODE_TLS_KEY=str(key),
+        CHAINCODE_TLS_CERT=str(certificate),
+        CHAINCODE_CLIENT_CA_CERT=str(peers.path),
+    )
+    try:
+        fabric.deploy(package, policy=ANYONE, init_required=True)
+        with pytest.raises(FabricCommandError, match="has not been initialized"):
+            fabric.invoke("second", ["Put", "k", "v"])
+        fabric.invoke("second", ["Put", "initial", "7"], is_init=True)
+        assert fabric.query("second", ["Get", "initial"]) == "7"
+        bench.submit("CallOther", "second", "", '["Put","called","8"]')
+        assert fabric.query("second", ["Get", "called"]) == "8"
+        refused = bench.submit("CallOther", "second", "", '["Refuse","so"]')
+        assert '\\"status\\":409' in refused
+        assert "mutual" in served.log.read_text()
+    finally:
+        served.stop()
 
 
 async def _endorse_many(bench: Bench, count: int) -> Sequence[int]:
