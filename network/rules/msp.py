@@ -5,26 +5,22 @@ A transcription of Fabric's X.509 MSP (`msp/mspimpl.go`, `mspimplsetup.go`, `msp
 and judged identities are remembered, because the same few sign everything.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.x509.oid import ExtensionOID
 from fabric_protos.msp import msp_config_pb2, msp_principal_pb2
 from google.protobuf.message import DecodeError
 
-from network.rules.cache import BoundedCache
-from network.rules.chains import (
-    Chain,
-    InvalidChain,
-    TrustAnchors,
-    check_signed_by,
-    get_extension,
-    is_ca,
-    to_der,
+from network.rules.authorities import (
+    Authorities,
+    InvalidMsp,
+    Revoked,
+    hash_chain,
+    validate_tls_authorities,
 )
+from network.rules.cache import BoundedCache
+from network.rules.chains import InvalidChain
 from network.rules.identity import (
     Identity,
     IdentityError,
@@ -40,12 +36,7 @@ from network.rules.principals import (
     flatten_principal,
     role_principal,
 )
-from network.rules.revocation import (
-    MalformedRevocationList,
-    RevocationList,
-    open_revocation_list,
-)
-from network.rules.sanitize import is_ecdsa_signed, sanitize_certificate
+from network.rules.revocation import MalformedRevocationList
 
 __all__ = [
     "InvalidIdentity",
@@ -61,10 +52,6 @@ __all__ = [
 _CACHED_IDENTITIES = 4096
 _CACHED_VERDICTS = 16384
 _CLIENT = msp_principal_pb2.MSPRole.CLIENT
-
-
-class InvalidMsp(ValueError):
-    """An MSP configuration that Fabric would not set up; the text is Fabric's."""
 
 
 class UnknownMsp(IdentityError):
@@ -116,8 +103,6 @@ class Msp:
         self._validity: BoundedCache[bytes, str | None] = BoundedCache(_CACHED_IDENTITIES)
         self._satisfied: BoundedCache[tuple[bytes, int, bytes], str | None]
         self._satisfied = BoundedCache(_CACHED_VERDICTS)
-        self._revoked: list[RevocationList] = []
-        self._inner_nodes: frozenset[bytes] = frozenset()
         try:
             self._set_up(config)
         except (IdentityError, InvalidChain, MalformedRevocationList) as error:
@@ -165,7 +150,7 @@ class Msp:
 
         Raises `InvalidChain`.
         """
-        return _hash_chain(self._identity_chain(identity)[1:])
+        return hash_chain(self._authorities.chain_of(identity.certificate)[1:])
 
     @property
     def node_ous(self) -> NodeOUs | None:
@@ -180,51 +165,19 @@ class Msp:
     # Setting up, in Fabric's order (preSetupV142, postSetupV142)
 
     def _set_up(self, config: msp_config_pb2.FabricMSPConfig) -> None:
-        self._anchors = self._load_authorities(config)
-        self._revoked = [open_revocation_list(crl) for crl in config.revocation_list]
-        self._validate_authorities()
-        _validate_tls_authorities(config)
+        self._authorities = Authorities(config)
+        validate_tls_authorities(config)
         self._units = self._load_units(config)
         self._node_ous = self._load_node_ous(config)
         admins = [self.identity_from_pem(pem) for pem in config.admins]
         self._admins = frozenset(admin.der for admin in admins)
         self._validate_admins(admins)
 
-    def _load_authorities(self, config: msp_config_pb2.FabricMSPConfig) -> TrustAnchors:
-        if not config.root_certs:
-            raise InvalidMsp("expected at least one CA certificate")
-        # First as they come, so that chains can be built to sanitise them; then sanitised.
-        self._anchors = TrustAnchors(
-            [load_certificate(pem) for pem in config.root_certs],
-            [load_certificate(pem) for pem in config.intermediate_certs],
-        )
-        return TrustAnchors(
-            [self._sanitize(certificate) for certificate in self._anchors.roots],
-            [self._sanitize(certificate) for certificate in self._anchors.intermediates],
-        )
-
-    def _validate_authorities(self) -> None:
-        anchors = self._anchors
-        for certificate in (*anchors.roots, *anchors.intermediates):
-            _validate_authority(certificate)
-            try:
-                chain = anchors.unique_chain(certificate)
-                if len(chain) > 1:
-                    self._validate_not_revoked(certificate, chain)
-            except (InvalidChain, InvalidIdentity) as error:
-                raise InvalidMsp(
-                    f"CA Certificate is not valid, (SN: {certificate.serial_number}): {error}"
-                ) from None
-        self._inner_nodes = frozenset(
-            to_der(parent)
-            for certificate in anchors.intermediates
-            for parent in anchors.unique_chain(certificate)[1:]
-        )
-
     def _load_units(self, config: msp_config_pb2.FabricMSPConfig) -> frozenset[OrganizationalUnit]:
         return frozenset(
             OrganizationalUnit(
-                unit.organizational_unit_identifier, self._certifiers_of_authority(unit.certificate)
+                unit.organizational_unit_identifier,
+                self._authorities.certifiers_of(unit.certificate),
             )
             for unit in config.organizational_unit_identifiers
         )
@@ -234,7 +187,7 @@ class Msp:
             return None
         return NodeOUs.from_config(
             config.fabric_node_ous,
-            self._certifiers_of_authority,
+            self._authorities.certifiers_of,
             client_and_peer_only=self.version < MspVersion.V1_4_3,
         )
 
@@ -257,43 +210,14 @@ class Msp:
             except IdentityError as error:
                 raise InvalidMsp(f"admin {number} is invalid: {error}") from None
 
-    def _certifiers_of_authority(self, pem: bytes) -> bytes:
-        certificate = self._sanitize(load_certificate(pem))
-        if certificate in self._anchors.roots:
-            return _hash_chain([certificate])
-        if certificate in self._anchors.intermediates:
-            chain = self._anchors.unique_chain(certificate)
-            self._validate_leaf_authority(chain[0])
-            return _hash_chain(chain)
-        raise InvalidMsp(
-            "Failed adding OU. Certificate "
-            f"[{certificate.subject.rfc4514_string()}] not in root or intermediate certs."
-        )
-
     # Identities
 
     def _build_identity(self, pem: bytes) -> Identity:
         certificate = load_certificate(pem)
         try:
-            return build_identity(self.name, self._sanitize(certificate))
+            return build_identity(self.name, self._authorities.sanitize(certificate))
         except InvalidChain as error:
             raise MalformedIdentity(str(error)) from None
-
-    def _sanitize(self, certificate: x509.Certificate) -> x509.Certificate:
-        """`msp/mspimpl.go` fn sanitizeCert: low S, by the curve of the issuer found by chain."""
-        if not is_ecdsa_signed(certificate):
-            return certificate
-        if is_ca(certificate) and check_signed_by(certificate, certificate) is None:
-            certificate = sanitize_certificate(certificate, certificate)
-            TrustAnchors([certificate], self._anchors.intermediates).unique_chain(certificate)
-            return certificate
-        chain = self._anchors.unique_chain(certificate)
-        if len(chain) <= 1:
-            raise InvalidChain(
-                "failed to traverse certificate verification chain for leaf or intermediate "
-                f"certificate, with subject {certificate.subject.rfc4514_string()}"
-            )
-        return sanitize_certificate(certificate, chain[1])
 
     def _find_doubt(self, identity: Identity) -> str | None:
         """`msp/mspimplvalidate.go` fn validateIdentity, each step with its own prefix."""
@@ -305,59 +229,18 @@ class Msp:
             kind = type(identity.public_key).__name__.removesuffix("PublicKey")
             return f"could not validate identity's public key algorithm: {kind} is not supported"
         try:
-            chain = self._identity_chain(identity)
+            chain = self._authorities.chain_of(identity.certificate)
         except InvalidChain as error:
             return f"could not obtain certification chain: {error}"
         try:
-            self._validate_not_revoked(identity.certificate, chain)
-        except InvalidIdentity as error:
+            self._authorities.validate_not_revoked(identity.certificate, chain)
+        except Revoked as error:
             return f"could not validate identity against certification chain: {error}"
         try:
-            self._validate_units(identity, _hash_chain(chain[1:]))
+            self._validate_units(identity, hash_chain(chain[1:]))
         except InvalidIdentity as error:
             return f"could not validate identity's OUs: {error}"
         return None
-
-    def _identity_chain(self, identity: Identity) -> Chain:
-        if is_ca(identity.certificate):
-            raise InvalidChain(
-                "An X509 certificate with Basic Constraint: "
-                "Certificate Authority equals true cannot be used as an identity"
-            )
-        try:
-            chain = self._anchors.unique_chain(identity.certificate)
-        except InvalidChain as error:
-            raise InvalidChain(f"failed getting validation chain: {error}") from None
-        if len(chain) < 2:
-            raise InvalidChain(f"expected a chain of length at least 2, got {len(chain)}")
-        self._validate_leaf_authority(chain[1])
-        return chain
-
-    def _validate_leaf_authority(self, authority: x509.Certificate) -> None:
-        """A CA that has certified another configured CA may not certify identities."""
-        if to_der(authority) in self._inner_nodes:
-            raise InvalidChain(
-                "invalid validation chain. Parent certificate should be a leaf of the "
-                f"certification tree [{authority.subject.rfc4514_string()}]"
-            )
-
-    def _validate_not_revoked(self, certificate: x509.Certificate, chain: Chain) -> None:
-        # Only the direct issuer's lists count; CAs were checked when the MSP was set up.
-        identifier = get_extension(chain[1], ExtensionOID.SUBJECT_KEY_IDENTIFIER)
-        if not isinstance(identifier, x509.SubjectKeyIdentifier):
-            raise InvalidIdentity(
-                "could not obtain Subject Key Identifier for signer cert: "
-                "subjectKeyIdentifier not found in certificate"
-            )
-        for revocations in self._revoked:
-            if revocations.authority_key_id is None:
-                raise InvalidIdentity(
-                    "could not obtain Authority Key Identifier for crl: "
-                    "authorityKeyIdentifier not found in certificate"
-                )
-            concerned = revocations.authority_key_id == identifier.digest
-            if concerned and revocations.revokes(certificate, chain[1]):
-                raise InvalidIdentity("The certificate has been revoked")
 
     def _validate_units(self, identity: Identity, certifiers: bytes) -> None:
         if self._units and not any(
@@ -424,37 +307,3 @@ class MspManager:
     def _deserialize(self, serialized: bytes) -> Identity:
         msp_id, pem = open_serialized_identity(serialized)
         return self.msp(msp_id).identity_from_pem(pem)
-
-
-def _validate_authority(certificate: x509.Certificate) -> None:
-    serial = f"{certificate.serial_number:x}"
-    if not is_ca(certificate):
-        raise InvalidMsp(f"CA Certificate did not have the CA attribute, (SN: {serial})")
-    if get_extension(certificate, ExtensionOID.SUBJECT_KEY_IDENTIFIER) is None:
-        raise InvalidMsp(
-            f"CA Certificate problem with Subject Key Identifier extension, (SN: {serial}): "
-            "subjectKeyIdentifier not found in certificate"
-        )
-
-
-def _validate_tls_authorities(config: msp_config_pb2.FabricMSPConfig) -> None:
-    anchors = TrustAnchors(
-        [load_certificate(pem) for pem in config.tls_root_certs],
-        [load_certificate(pem) for pem in config.tls_intermediate_certs],
-    )
-    for certificate in (*anchors.roots, *anchors.intermediates):
-        _validate_authority(certificate)
-        try:
-            anchors.unique_chain(certificate)
-        except InvalidChain as error:
-            raise InvalidMsp(
-                f"CA Certificate is not valid, (SN: {certificate.serial_number}): "
-                f"could not obtain certification chain: {error}"
-            ) from None
-
-
-def _hash_chain(chain: Iterable[x509.Certificate]) -> bytes:
-    digest = hashlib.sha256()
-    for certificate in chain:
-        digest.update(to_der(certificate))
-    return digest.digest()
