@@ -10,49 +10,43 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from fabric_protos.common import common_pb2, configtx_pb2, configuration_pb2
+from fabric_protos.common import common_pb2, configtx_pb2
 from fabric_protos.msp import msp_config_pb2
 from fabric_protos.orderer import configuration_pb2 as orderer_pb2
-from fabric_protos.orderer.etcdraft import configuration_pb2 as etcdraft_pb2
-from fabric_protos.peer import configuration_pb2 as peer_pb2
 from google.protobuf.message import DecodeError
 
 from network.rules.acls import DEFAULT_POLICIES, resolve_acl_reference
 from network.rules.cache import BoundedCache
 from network.rules.capabilities import Capabilities
 from network.rules.configtree import InvalidConfigTree, validate_channel_id, validate_tree_keys
-from network.rules.duration import parse_duration
+from network.rules.configvalues import (
+    APPLICATION_ORG_VALUES,
+    APPLICATION_VALUES,
+    CHANNEL_VALUES,
+    ORDERER_ORG_VALUES,
+    ORDERER_VALUES,
+    Batch,
+    Consenter,
+    InvalidConfig,
+    open_values,
+    read_batch,
+    read_consenters,
+)
 from network.rules.envelope import MalformedMessage, open_envelope
 from network.rules.msp import InvalidMsp, Msp, MspManager, open_msp_config
 from network.rules.policy import MalformedPolicy, Policy, compile_application_policy
 from network.rules.policymanager import PolicyManager
 
-
-class InvalidConfig(ValueError):
-    """A channel configuration that Fabric would refuse; the text is Fabric's where it has one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """How an orderer fills blocks. Sizes in bytes, ``timeout`` in seconds."""
-
-    max_messages: int
-    absolute_max_bytes: int
-    preferred_max_bytes: int
-    timeout: float
-
-
-@dataclass(frozen=True, slots=True)
-class Consenter:
-    """An ordering node that takes part in consensus; certificates are PEM."""
-
-    host: str
-    port: int
-    client_tls_certificate: bytes = field(repr=False)
-    server_tls_certificate: bytes = field(repr=False)
-    id: int = 0
-    msp_id: str = ""
-    identity: bytes = field(default=b"", repr=False)
+__all__ = [
+    "ApplicationOrg",
+    "Batch",
+    "ChannelConfig",
+    "Consenter",
+    "InvalidConfig",
+    "OrdererEndpoint",
+    "OrdererOrg",
+    "open_config_block",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +159,7 @@ class ChannelConfig:
         root = config.channel_group
         _validate_capabilities_order(root)
         validate_tree_keys(root)
-        self._values = _open_values(root, _CHANNEL_VALUES)
+        self._values = open_values(root, CHANNEL_VALUES)
         groups = dict(root.groups.items())
         for name in groups:
             if name not in ("Application", "Orderer", "Consortiums"):
@@ -173,8 +167,8 @@ class ChannelConfig:
         self.has_orderer, self.has_application = "Orderer" in groups, "Application" in groups
         orderer = groups.get("Orderer", configtx_pb2.ConfigGroup())
         application = groups.get("Application", configtx_pb2.ConfigGroup())
-        orderer_values = _open_values(orderer, _ORDERER_VALUES)
-        application_values = _open_values(application, _APPLICATION_VALUES)
+        orderer_values = open_values(orderer, ORDERER_VALUES)
+        application_values = open_values(application, APPLICATION_VALUES)
         self.capabilities = Capabilities(
             channel=frozenset(self._values["Capabilities"].capabilities),
             orderer=frozenset(orderer_values["Capabilities"].capabilities),
@@ -217,11 +211,11 @@ class ChannelConfig:
         self.consenters = ()
         orgs = {}
         if self.has_orderer:
-            self.batch = _read_batch(values["BatchSize"], values["BatchTimeout"].timeout)
-            self.consenters = _read_consenters(consensus, values["Orderers"])
+            self.batch = read_batch(values["BatchSize"], values["BatchTimeout"].timeout)
+            self.consenters = read_consenters(consensus, values["Orderers"])
         for name, org in sorted(group.groups.items()):
             _validate_no_subgroups(org, "OrdererOrg config does not allow sub-groups")
-            found = _open_values(org, _ORDERER_ORG_VALUES)
+            found = open_values(org, ORDERER_ORG_VALUES)
             endpoints = tuple(found["Endpoints"].addresses)
             if "Endpoints" in org.values and not self.capabilities.org_orderer_endpoints:
                 raise InvalidConfig(
@@ -249,7 +243,7 @@ class ChannelConfig:
         orgs = {}
         for name, org in sorted(group.groups.items()):
             _validate_no_subgroups(org, "ApplicationOrg config does not allow sub-groups")
-            found = _open_values(org, _APPLICATION_ORG_VALUES)
+            found = open_values(org, APPLICATION_ORG_VALUES)
             anchors = tuple((peer.host, peer.port) for peer in found["AnchorPeers"].anchor_peers)
             orgs[name] = ApplicationOrg(name, msps.define(name, found["MSP"]), anchors)
         self.application_orgs = MappingProxyType(orgs)
@@ -314,50 +308,6 @@ class _Msps:
         return str(fabric.name)
 
 
-_CHANNEL_VALUES: Mapping[str, Any] = {
-    "HashingAlgorithm": configuration_pb2.HashingAlgorithm,
-    "BlockDataHashingStructure": configuration_pb2.BlockDataHashingStructure,
-    "OrdererAddresses": configuration_pb2.OrdererAddresses,
-    "Orderers": configuration_pb2.Orderers,
-    "Consortium": configuration_pb2.Consortium,
-    "Capabilities": configuration_pb2.Capabilities,
-}
-_ORDERER_VALUES: Mapping[str, Any] = {
-    "ConsensusType": orderer_pb2.ConsensusType,
-    "BatchSize": orderer_pb2.BatchSize,
-    "BatchTimeout": orderer_pb2.BatchTimeout,
-    "KafkaBrokers": orderer_pb2.KafkaBrokers,
-    "ChannelRestrictions": orderer_pb2.ChannelRestrictions,
-    "Capabilities": configuration_pb2.Capabilities,
-    "Orderers": configuration_pb2.Orderers,
-}
-_ORDERER_ORG_VALUES: Mapping[str, Any] = {
-    "Endpoints": configuration_pb2.OrdererAddresses,
-    "MSP": msp_config_pb2.MSPConfig,
-}
-_APPLICATION_VALUES: Mapping[str, Any] = {
-    "ACLs": peer_pb2.ACLs,
-    "Capabilities": configuration_pb2.Capabilities,
-}
-_APPLICATION_ORG_VALUES: Mapping[str, Any] = {
-    "AnchorPeers": peer_pb2.AnchorPeers,
-    "MSP": msp_config_pb2.MSPConfig,
-}
-
-
-def _open_values(group: configtx_pb2.ConfigGroup, kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message for every known key, empty where the group has none."""
-    values = {key: kind() for key, kind in kinds.items()}
-    for key, entry in group.values.items():
-        if key not in values:
-            raise InvalidConfig(f"failed to deserialize values: Unexpected key {key}")
-        try:
-            values[key].ParseFromString(entry.value)
-        except DecodeError as error:
-            raise InvalidConfig(f"failed to deserialize values: {key}: {error}") from None
-    return values
-
-
 def _validate_capabilities_order(root: configtx_pb2.ConfigGroup) -> None:
     """`common/channelconfig/bundle.go` fn preValidate."""
     if "Orderer" not in root.groups or "Capabilities" in root.groups["Orderer"].values:
@@ -371,57 +321,3 @@ def _validate_capabilities_order(root: configtx_pb2.ConfigGroup) -> None:
 def _validate_no_subgroups(group: configtx_pb2.ConfigGroup, text: str) -> None:
     if group.groups:
         raise InvalidConfig(text)
-
-
-def _read_batch(size: orderer_pb2.BatchSize, timeout: str) -> Batch:
-    for name, value in (
-        ("max message count", size.max_message_count),
-        ("absolute max bytes", size.absolute_max_bytes),
-        ("preferred max bytes", size.preferred_max_bytes),
-    ):
-        if value == 0:
-            raise InvalidConfig(f"Attempted to set the batch size {name} to an invalid value: 0")
-    if size.preferred_max_bytes > size.absolute_max_bytes:
-        raise InvalidConfig(
-            f"Attempted to set the batch size preferred max bytes ({size.preferred_max_bytes}) "
-            f"greater than the absolute max bytes ({size.absolute_max_bytes})."
-        )
-    try:
-        nanoseconds = parse_duration(timeout)
-    except ValueError as error:
-        raise InvalidConfig(
-            f"Attempted to set the batch timeout to a invalid value: {error}"
-        ) from None
-    if nanoseconds <= 0:
-        raise InvalidConfig(
-            f"Attempted to set the batch timeout to a non-positive value: {timeout}"
-        )
-    return Batch(
-        size.max_message_count,
-        size.absolute_max_bytes,
-        size.preferred_max_bytes,
-        nanoseconds / 1_000_000_000,
-    )
-
-
-def _read_consenters(
-    consensus: orderer_pb2.ConsensusType, orderers: configuration_pb2.Orderers
-) -> tuple[Consenter, ...]:
-    if consensus.type == "etcdraft":
-        metadata = etcdraft_pb2.ConfigMetadata.FromString(consensus.metadata)
-        return tuple(
-            Consenter(entry.host, entry.port, entry.client_tls_cert, entry.server_tls_cert)
-            for entry in metadata.consenters
-        )
-    return tuple(
-        Consenter(
-            entry.host,
-            entry.port,
-            entry.client_tls_cert,
-            entry.server_tls_cert,
-            entry.id,
-            entry.msp_id,
-            entry.identity,
-        )
-        for entry in orderers.consenter_mapping
-    )
