@@ -31,6 +31,7 @@ from fabric_protos.peer import (
     chaincode_event_pb2,
     collection_pb2,
     peer_pb2_grpc,
+    policy_pb2,
     proposal_pb2,
     transaction_pb2,
 )
@@ -425,7 +426,7 @@ class Network:
             "collections": self._build_collections(definition.collections),
         }
         if definition.policy:
-            policy = collection_pb2.ApplicationPolicy()
+            policy = policy_pb2.ApplicationPolicy()
             policy.signature_policy.CopyFrom(parse_policy(definition.policy))
             fields["validation_parameter"] = policy.SerializeToString()
         return fields
