@@ -71,6 +71,14 @@ class SharedSnapshots:
             self._current.users += 1
             return SqliteSnapshot(self, self._current)
 
+    def drop_idle(self) -> None:
+        """End the read transaction that nobody uses: while one lasts, the log cannot restart."""
+        with self._lock:
+            view = self._current
+            if view is not None and view.users == 0:
+                self._current = None
+                self._give_back(view)
+
     def advance(self) -> None:
         """Make later snapshots show what was committed just now."""
         with self._lock:

@@ -32,6 +32,8 @@ from network.rules.rwset import MalformedRwset, PrivateCollection
 
 LEDGER_FILE = "ledger.db"
 SCHEMA_VERSION = 1
+LOG_LIMIT = 16 * 1024 * 1024
+"""Bytes of write-ahead log beyond which every commit tries to empty it."""
 
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -83,6 +85,7 @@ class SqliteStore:
         self.path = path
         self._connection = connection
         self._lock = threading.Lock()
+        self._log = path.with_name(path.name + "-wal")
         self._snapshots = SharedSnapshots(path)
         self.channel_id = str(self._fact("channel"))
         self._height: int = self._fact("height")
@@ -155,6 +158,7 @@ class SqliteStore:
             raise StoreError(
                 f"{self.path}: block {commit.number} does not follow height {self._height}"
             )
+        self._snapshots.drop_idle()
         with _explained(self.path), self._lock:
             with _transaction(self._connection):
                 self._write_block(commit)
@@ -168,7 +172,8 @@ class SqliteStore:
             self._tip_hash = commit.block_hash
             if commit.config_block:
                 self._last_config = commit.number
-        self._snapshots.advance()
+            self._snapshots.advance()
+            self._restart_log()
 
     def get_block(self, number: int) -> bytes | None:
         """Return the bytes of a block, or None."""
@@ -240,6 +245,21 @@ class SqliteStore:
         """Release the files."""
         self._snapshots.close()
         self._connection.close()
+
+    def _restart_log(self) -> None:
+        """Empty a large write-ahead log, if no snapshot is in use just now.
+
+        SQLite copies the log into the database by itself, but starts it anew only when nobody
+        reads; under unbroken reading it would grow without end if nobody looked for the gap.
+        """
+        try:
+            large = self._log.stat().st_size > LOG_LIMIT
+        except FileNotFoundError:
+            return
+        if large:
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._connection.execute("PRAGMA busy_timeout = 10000")
 
     # --- writing one block, inside its transaction --------------------------------------------
 

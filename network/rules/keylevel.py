@@ -18,6 +18,7 @@ from network.rules.identity import Identity
 from network.rules.lifecycle_state import (
     LIFECYCLE,
     ChaincodeDefinition,
+    LifecycleError,
     implicit_collection_org,
     members_policy,
     policy_reference,
@@ -137,7 +138,11 @@ def collection_policy(
     msp_id = implicit_collection_org(collection)
     if msp_id is not None:
         return _implicit_policy(config, msp_id)
-    found: Any = definition.collection(collection)
+    try:
+        found: Any = definition.collection(collection)
+    except LifecycleError:
+        # Whoever may write `_lifecycle` may write nonsense there; it defines no collection.
+        return None
     if found is None:
         return None
     if found.HasField("endorsement_policy"):

@@ -14,6 +14,7 @@ from network.rules.collections import build_implicit_collection
 from network.rules.lifecycle_state import (
     LIFECYCLE,
     ChaincodeDefinition,
+    LifecycleError,
     implicit_collection_org,
 )
 from network.rules.mvcc import UpdateBatch
@@ -25,6 +26,9 @@ from network.rules.rwset import (
 )
 from network.rules.snapshot import StateReader, Version
 from network.rules.txchecks import VALID, CheckedTransaction
+
+_LAST_BLOCK = 2**63 - 1
+"""Beyond this a block number is no block's; a store need not hold it."""
 
 
 class PrivateNeed(NamedTuple):
@@ -64,8 +68,12 @@ class CollectionRules:
         msp_id = implicit_collection_org(collection)
         if msp_id is not None:
             return build_implicit_collection(msp_id)
-        definition = None if namespace == LIFECYCLE else self.get_definition(namespace)
-        return definition.collection(collection) if definition else None
+        try:
+            definition = None if namespace == LIFECYCLE else self.get_definition(namespace)
+            return definition.collection(collection) if definition else None
+        except LifecycleError:
+            # Whoever may write `_lifecycle` may write nonsense there; it defines no collection.
+            return None
 
     def is_eligible(self, namespace: str, collection: str) -> bool:
         """Whether this peer may hold the collection's data."""
@@ -80,7 +88,8 @@ class CollectionRules:
         config = self.find(namespace, collection)
         if config is None or not config.block_to_live:
             return None
-        return block + int(config.block_to_live) + 1
+        expires = block + int(config.block_to_live) + 1
+        return expires if expires <= _LAST_BLOCK else None
 
 
 def list_needs(
@@ -140,7 +149,7 @@ def list_changes(
                 changes[change[:3]] = change
             touched.update(
                 (part.namespace, part.collection, write.key)
-                for write in part.open().metadata_writes
+                for write in _open(part).metadata_writes
             )
     for at in sorted(touched):
         _follow_version(at, changes, updates, reader)
@@ -149,9 +158,20 @@ def list_changes(
 
 def changes_of(part: PrivateCollection, version: Version) -> Iterator[PrivateChange]:
     """Yield what one private write set does to its keys."""
-    for write in part.open().writes:
+    for write in _open(part).writes:
         value = None if is_delete(write) else write.value
         yield PrivateChange(part.namespace, part.collection, write.key, value, version)
+
+
+def _open(part: PrivateCollection) -> Any:
+    """Return the private set; one that does not parse, though its hash is right, writes nothing.
+
+    Only colluding endorsers can make one; a real peer stops there.
+    """
+    try:
+        return part.open()
+    except MalformedRwset:
+        return PrivateCollection(part.namespace, part.collection, b"").open()
 
 
 def _follow_version(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fabric_protos.common import common_pb2
 
+from network.node import sqlite_store
 from network.node.ledger import Ledger
 from network.node.sqlite_store import LEDGER_FILE, SqliteStore
 from network.node.store import BlockCommit, IndexedTransaction, StoreError
@@ -86,6 +87,25 @@ def test_every_hot_statement_uses_an_index(store: SqliteStore) -> None:
     connection.close()
 
 
+def test_write_ahead_log_is_emptied_between_snapshots(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "LOG_LIMIT", 200_000)
+    log = store.path.with_name("ledger.db-wal")
+    held = None
+    for number in range(60):
+        store.commit(block_of(number, {f"k{number}-{index}": b"v" * 500 for index in range(20)}))
+        with store.snapshot() as snapshot:
+            assert snapshot.height == number + 1
+        if number == 20:
+            held = store.snapshot()
+        if number == 40:
+            assert log.stat().st_size > 400_000
+            assert held is not None
+            held.close()
+    assert log.stat().st_size < 400_000
+
+
 def test_block_out_of_turn_is_refused(store: SqliteStore) -> None:
     with pytest.raises(StoreError, match="block 3 does not follow height 0"):
         store.commit(block_of(3, {}))
@@ -133,6 +153,7 @@ def test_no_ledger_a_second_one_and_a_newer_one_are_told(tmp_path: Path) -> None
 CRASHER = """
 import asyncio, sys
 from pathlib import Path
+from network.node import sqlite_store
 from network.node.ledger import Ledger
 from tests.network.node.test_ledger_replay import as_ordered, read_ledger
 
