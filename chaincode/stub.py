@@ -9,19 +9,14 @@ transaction declared as `@query`.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Protocol
 
-from fabric_protos.common import common_pb2
 from fabric_protos.peer import (
     chaincode_event_pb2,
     chaincode_pb2,
     chaincode_shim_pb2,
-    proposal_pb2,
 )
 from google.protobuf.message import DecodeError
 
@@ -38,8 +33,8 @@ from chaincode.iterators import (
     open_key_modification,
     open_key_value,
     open_page_metadata,
-    read_timestamp,
 )
+from chaincode.proposal import open_proposal
 from chaincode.response import ERROR, Response, open_response
 
 VALIDATION_PARAMETER = "VALIDATION_PARAMETER"
@@ -57,16 +52,6 @@ class Link(Protocol):
     async def call(self, kind: int, payload: bytes) -> bytes:
         """The payload of the peer's answer. Raises PeerError with its text if it refuses."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """What the shim takes out of a signed proposal (`shim/stub.go` newChaincodeStub)."""
-
-    creator: bytes
-    transient: Mapping[str, bytes]
-    binding: bytes
-    timestamp: datetime
 
 
 class Stub(QuerySource):
@@ -524,35 +509,6 @@ class Stub(QuerySource):
             raise WriteInQuery("a transaction declared as @query must not write; use @transaction")
 
 
-def open_proposal(signed_proposal: Any) -> Proposal:
-    """Creator, transient map, binding and time of a signed proposal (None gives empty values).
-
-    Raises InvalidArgument: not a proposal of an endorser transaction.
-    """
-    if signed_proposal is None:
-        return Proposal(b"", MappingProxyType({}), b"", read_timestamp(_NO_TIMESTAMP))
-    try:
-        proposal = proposal_pb2.Proposal.FromString(signed_proposal.proposal_bytes)
-        header = common_pb2.Header.FromString(proposal.header)
-        channel_header = common_pb2.ChannelHeader.FromString(header.channel_header)
-        signature_header = common_pb2.SignatureHeader.FromString(header.signature_header)
-        payload = proposal_pb2.ChaincodeProposalPayload.FromString(proposal.payload)
-    except DecodeError:
-        raise InvalidArgument("the signed proposal cannot be read") from None
-    if not proposal.header:
-        raise InvalidArgument("the proposal has no header")
-    if channel_header.type not in (common_pb2.ENDORSER_TRANSACTION, common_pb2.CONFIG):
-        raise InvalidArgument("the proposal is not of an endorser transaction")
-    creator: bytes = signature_header.creator
-    epoch = channel_header.epoch.to_bytes(8, "little")
-    return Proposal(
-        creator=creator,
-        transient=MappingProxyType(dict(payload.TransientMap)),
-        binding=hashlib.sha256(signature_header.nonce + creator + epoch).digest(),
-        timestamp=read_timestamp(channel_header.timestamp),
-    )
-
-
 def decode_argument(raw: bytes, index: int) -> str:
     """The argument as text. Raises InvalidArgument naming its position if it is not UTF-8."""
     try:
@@ -560,9 +516,6 @@ def decode_argument(raw: bytes, index: int) -> str:
     except UnicodeDecodeError:
         name = f"argument {index}" if index else "the function's name"
         raise InvalidArgument(f"{name} is not valid UTF-8") from None
-
-
-_NO_TIMESTAMP = common_pb2.ChannelHeader().timestamp
 
 
 def _validated_collection(collection: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import hashlib
 from collections.abc import Mapping
@@ -11,9 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from fabric_protos.common import common_pb2
-from fabric_protos.peer import chaincode_pb2, proposal_pb2
-from google.protobuf.message import DecodeError
+from fabric_protos.peer import chaincode_pb2
 
 from chaincode import canonical
 from chaincode.arguments import build_result
@@ -21,9 +18,9 @@ from chaincode.contract import Contract, ContractChaincode
 from chaincode.errors import Conflict, read_contract_error
 from chaincode.handler import ChaincodeMessage
 from chaincode.response import Chaincode, Response, open_response
-from chaincode.session import Session
+from chaincode.simulator.link import PeerLink, Proposal, build_proposal
 from chaincode.simulator.people import Person, Registrar
-from chaincode.simulator.simulation import Collection, Refused, Simulation
+from chaincode.simulator.simulation import Collection, Simulation
 from chaincode.simulator.world import CommittedEvent, ReadWriteSet, World
 
 T = TypeVar("T")
@@ -76,13 +73,13 @@ class Simulator:
         self._batching = batching
         self._registrars: dict[str, Registrar] = {}
         self._people: dict[tuple[Any, ...], Person] = {}
-        self._links: dict[str, _PeerLink] = {}
+        self._links: dict[str, PeerLink] = {}
         self._nonce = 0
         self.deploy(name, *chaincode)
 
     def deploy(self, name: str, *chaincode: Chaincode | Contract | type[Contract]) -> None:
         """Make a (further) chaincode callable under this name, also from other chaincodes."""
-        self._links[name] = _PeerLink(self, name, _as_chaincode(chaincode, name))
+        self._links[name] = PeerLink(self, name, _as_chaincode(chaincode, name))
 
     def identity(
         self,
@@ -163,7 +160,7 @@ class Simulator:
         for link in self._links.values():
             await link.close()
 
-    def link(self, chaincode: str) -> _PeerLink | None:
+    def link(self, chaincode: str) -> PeerLink | None:
         """The stream to a chaincode, None if it is not deployed."""
         return self._links.get(chaincode)
 
@@ -174,12 +171,12 @@ class Simulator:
         args: tuple[Any, ...],
         transient: Mapping[str, bytes],
         chaincode: str,
-    ) -> _Proposal:
+    ) -> Proposal:
         self._nonce += 1
         nonce = hashlib.sha256(f"nonce {self._nonce}".encode()).digest()[:24]
         tx_id = hashlib.sha256(nonce + who.creator).hexdigest()
         raw_args = [build_argument(arg) for arg in args]
-        return _Proposal(
+        return Proposal(
             who=who,
             chaincode=chaincode or self.name,
             channel=self.channel,
@@ -187,10 +184,10 @@ class Simulator:
             is_init=function is None,
             args=raw_args if function is None else [function.encode(), *raw_args],
             timestamp=self.now,
-            signed=_build_proposal(who, nonce, tx_id, self.channel, self.now, transient),
+            signed=build_proposal(who, nonce, tx_id, self.channel, self.now, transient),
         )
 
-    async def _execute(self, proposal: _Proposal) -> _Outcome:
+    async def _execute(self, proposal: Proposal) -> _Outcome:
         link = self.link(proposal.chaincode)
         if link is None:
             raise KeyError(f"chaincode {proposal.chaincode} is not deployed on the simulator")
@@ -211,7 +208,7 @@ class Simulator:
         event = answer.chaincode_event if answer.HasField("chaincode_event") else None
         return _Outcome(response, event, simulation)
 
-    def _commit(self, proposal: _Proposal, outcome: _Outcome) -> Result:
+    def _commit(self, proposal: Proposal, outcome: _Outcome) -> Result:
         rwset = outcome.simulation.rwset
         if self.world.find_conflict(rwset):
             raise Conflict("MVCC_READ_CONFLICT: a key that was read has changed since")
@@ -222,7 +219,7 @@ class Simulator:
         return Result(outcome.response.payload, proposal.tx_id, event, rwset, block)
 
     def _build_event(
-        self, proposal: _Proposal, outcome: _Outcome, block: int
+        self, proposal: Proposal, outcome: _Outcome, block: int
     ) -> CommittedEvent | None:
         event = outcome.event
         if event is None:
@@ -246,125 +243,10 @@ class Simulator:
 
 
 @dataclass(frozen=True, slots=True)
-class _Proposal:
-    who: Person
-    chaincode: str
-    channel: str
-    tx_id: str
-    is_init: bool
-    args: list[bytes]
-    timestamp: datetime
-    signed: Any
-
-
-@dataclass(frozen=True, slots=True)
 class _Outcome:
     response: Response
     event: Any
     simulation: Simulation
-
-
-class _PeerLink:
-    """The peer's end of the stream to one chaincode."""
-
-    def __init__(self, simulator: Simulator, name: str, chaincode: Chaincode) -> None:
-        self._simulator = simulator
-        self._name = name
-        self._chaincode = chaincode
-        self._session: Session | None = None
-        self._running: dict[str, tuple[_Proposal, Simulation, asyncio.Future[Any]]] = {}
-        self._calls: set[asyncio.Task[None]] = set()
-
-    async def execute(self, proposal: _Proposal, args: list[bytes], simulation: Simulation) -> Any:
-        """The chaincode's COMPLETED or ERROR message."""
-        if proposal.tx_id in self._running:
-            raise Refused(f"txid: {proposal.tx_id}({proposal.channel}) exists")
-        session = self._session or self._connect()
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._running[proposal.tx_id] = (proposal, simulation, answer)
-        kind = ChaincodeMessage.INIT if proposal.is_init else ChaincodeMessage.TRANSACTION
-        try:
-            session.receive(
-                ChaincodeMessage(
-                    type=kind,
-                    payload=chaincode_pb2.ChaincodeInput(args=args).SerializeToString(),
-                    txid=proposal.tx_id,
-                    channel_id=proposal.channel,
-                    proposal=proposal.signed,
-                )
-            )
-            return await answer
-        finally:
-            del self._running[proposal.tx_id]
-
-    async def close(self) -> None:
-        """End the stream."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    def _connect(self) -> Session:
-        payload = self._simulator.ready_payload
-        session = Session(self._name, self._chaincode, self._receive)
-        session.start()
-        session.receive(ChaincodeMessage(type=ChaincodeMessage.REGISTERED))
-        session.receive(ChaincodeMessage(type=ChaincodeMessage.READY, payload=payload))
-        self._session = session
-        return session
-
-    def _receive(self, message: Any) -> None:
-        # Through bytes and back, so that what cannot travel fails here and not on a network.
-        copy = ChaincodeMessage.FromString(message.SerializeToString())
-        asyncio.get_running_loop().call_soon(self._handle, copy)
-
-    def _handle(self, message: Any) -> None:
-        running = self._running.get(message.txid)
-        if running is None:
-            return
-        proposal, simulation, answer = running
-        if message.type in (ChaincodeMessage.COMPLETED, ChaincodeMessage.ERROR):
-            if not answer.done():
-                answer.set_result(message)
-        elif message.type == ChaincodeMessage.INVOKE_CHAINCODE:
-            call = asyncio.ensure_future(self._call_chaincode(message, proposal, simulation))
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
-        else:
-            try:
-                payload = simulation.answer(self._name, message.type, message.payload)
-                self._reply(message, payload)
-            except (Refused, DecodeError) as error:
-                self._reply(message, str(error).encode(), refused=True)
-
-    async def _call_chaincode(
-        self, message: Any, proposal: _Proposal, simulation: Simulation
-    ) -> None:
-        spec = chaincode_pb2.ChaincodeSpec.FromString(message.payload)
-        name, _, channel = spec.chaincode_id.name.partition("/")
-        prefix = f"INVOKE_CHAINCODE failed: transaction ID: {proposal.tx_id}: "
-        link = self._simulator.link(name)
-        try:
-            if channel not in ("", proposal.channel):
-                raise Refused(f"failed to find ledger for channel: {channel}")
-            if link is None:
-                raise Refused(f"execute failed: chaincode {name} not found")
-            answer = await link.execute(proposal, list(spec.input.args), simulation)
-        except Refused as error:
-            self._reply(message, (prefix + str(error)).encode(), refused=True)
-            return
-        self._reply(message, answer.SerializeToString())
-
-    def _reply(self, request: Any, payload: bytes, *, refused: bool = False) -> None:
-        if self._session is None:
-            return
-        self._session.receive(
-            ChaincodeMessage(
-                type=ChaincodeMessage.ERROR if refused else ChaincodeMessage.RESPONSE,
-                payload=payload,
-                txid=request.txid,
-                channel_id=request.channel_id,
-            )
-        )
 
 
 def build_argument(value: Any) -> bytes:
@@ -383,28 +265,3 @@ def _as_chaincode(given: tuple[Chaincode | Contract | type[Contract], ...], name
     return ContractChaincode(
         [entry for entry in contracts if isinstance(entry, Contract)], title=name
     )
-
-
-def _build_proposal(
-    who: Person,
-    nonce: bytes,
-    tx_id: str,
-    channel: str,
-    now: datetime,
-    transient: Mapping[str, bytes],
-) -> Any:
-    channel_header = common_pb2.ChannelHeader(
-        type=common_pb2.ENDORSER_TRANSACTION, channel_id=channel, tx_id=tx_id
-    )
-    channel_header.timestamp.FromDatetime(now)
-    header = common_pb2.Header(
-        channel_header=channel_header.SerializeToString(),
-        signature_header=common_pb2.SignatureHeader(
-            creator=who.creator, nonce=nonce
-        ).SerializeToString(),
-    )
-    payload = proposal_pb2.ChaincodeProposalPayload(TransientMap=dict(transient))
-    raw = proposal_pb2.Proposal(
-        header=header.SerializeToString(), payload=payload.SerializeToString()
-    ).SerializeToString()
-    return proposal_pb2.SignedProposal(proposal_bytes=raw, signature=who.sign(raw))

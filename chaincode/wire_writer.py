@@ -1,0 +1,111 @@
+"""Python values → JSON values; the table of forms is in `canonical`."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any, cast
+
+import rfc8785
+
+from chaincode.errors import InvalidArgument
+
+MAX_INTEGER = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly (RFC 8785 section 3.1, I-JSON)."""
+
+
+def to_wire(value: object) -> Any:
+    """The JSON value (str, int, float, bool, None, list, dict) of a Python value."""
+    writer = _WRITERS.get(type(value))
+    if writer is not None:
+        return writer(value)
+    return _to_wire_by_kind(value)
+
+
+def wire_name(name: str) -> str:
+    """The camelCase name of a snake_case field: `consent_id` → `consentId`."""
+    head, *rest = name.rstrip("_").split("_")
+    return head + "".join(word[:1].upper() + word[1:] for word in rest)
+
+
+def _to_wire_by_kind(value: object) -> Any:
+    if isinstance(value, enum.Enum):
+        return to_wire(value.value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        members = ((wire, getattr(value, name)) for name, wire in _field_names(type(value)))
+        return {wire: to_wire(member) for wire, member in members if member is not None}
+    if isinstance(value, Mapping):
+        return {_object_name(name): to_wire(member) for name, member in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((to_wire(member) for member in value), key=rfc8785.dumps)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+        return [to_wire(member) for member in value]
+    for kind, writer in _WRITERS.items():
+        if isinstance(value, kind):
+            return writer(value)
+    if hasattr(value, "model_dump"):
+        return to_wire(value.model_dump(by_alias=True, exclude_none=True))
+    raise InvalidArgument(f"a value of type {type(value).__name__} has no JSON form")
+
+
+@cache
+def _field_names(kind: type) -> tuple[tuple[str, str], ...]:
+    fields = dataclasses.fields(cast(Any, kind))
+    return tuple((field.name, wire_name(field.name)) for field in fields)
+
+
+def _object_name(name: object) -> str:
+    if isinstance(name, enum.Enum):
+        name = name.value
+    if not isinstance(name, str):
+        raise InvalidArgument(f"an object's names are strings, not {type(name).__name__}")
+    return name
+
+
+def _write_float(value: Any) -> float:
+    if not math.isfinite(value):
+        raise InvalidArgument("a number must be finite")
+    return float(value)
+
+
+def _write_int(value: Any) -> int:
+    if not -MAX_INTEGER <= value <= MAX_INTEGER:
+        raise InvalidArgument("an integer is larger than 2**53 - 1; send it as a Decimal or str")
+    return int(value)
+
+
+def _write_datetime(value: Any) -> str:
+    if value.tzinfo is None:
+        raise InvalidArgument("a time without a zone has no wire form; use an aware datetime")
+    moment = value.astimezone(UTC)
+    fraction = f".{moment.microsecond:06d}".rstrip("0") if moment.microsecond else ""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + fraction + "Z"
+
+
+def _write_decimal(value: Any) -> str:
+    if not value.is_finite():
+        raise InvalidArgument("a decimal must be finite")
+    return format(value, "f")
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+# The order matters for subclasses: bool before int, datetime before date.
+_WRITERS: dict[type, Callable[[Any], Any]] = {
+    str: _same,
+    bool: _same,
+    int: _write_int,
+    type(None): _same,
+    float: _write_float,
+    Decimal: _write_decimal,
+    bytes: lambda value: value.hex(),
+    datetime: _write_datetime,
+    date: lambda value: value.isoformat(),
+}
