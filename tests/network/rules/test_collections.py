@@ -1,5 +1,7 @@
 """Who may use a collection, and which reads asking costs."""
 
+from typing import Any
+
 import pytest
 
 from network.rules.collections import (
@@ -21,7 +23,7 @@ from network.rules.snapshot import MemorySnapshot
 from tests.network.rules.test_lifecycle import collections
 
 
-def snapshot_with(**flags: bool) -> MemorySnapshot:
+def snapshot_with(**flags: Any) -> MemorySnapshot:
     package = collections("c", **flags).SerializeToString()
     fields = ChaincodeDefinition(1, "1", collections=package).fields()
     snapshot = MemorySnapshot()
