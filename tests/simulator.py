@@ -345,9 +345,12 @@ class Network:
         node = self.node(fqdn)
         signer = load_signer(self.folders.user_msp(organization, user), organization.msp_id)
         roots = (self.folders.node_tls(node) / "ca.crt").read_bytes()
+        tls = self.folders.user_tls(organization, user)
         channel = grpc.aio.secure_channel(
             f"127.0.0.1:{node.port}",
-            grpc.ssl_channel_credentials(roots),
+            grpc.ssl_channel_credentials(
+                roots, (tls / "client.key").read_bytes(), (tls / "client.crt").read_bytes()
+            ),
             options=[("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)],
         )
         self._channels.append(channel)
@@ -369,7 +372,7 @@ class Network:
             assert self.orderer is not None
             await self.orderer.registrar.join(self.genesis)
         block = self.genesis.SerializeToString()
-        for fqdn in fqdns or self.peer_names:
+        for fqdn in fqdns or self.peers:
             reply = await self.admin(fqdn).process(
                 "JoinChain", block, chaincode="cscc", channel_id=""
             )
@@ -377,7 +380,7 @@ class Network:
 
     async def install(self, *fqdns: str) -> None:
         args = lifecycle_pb2.InstallChaincodeArgs(chaincode_install_package=self.package)
-        for fqdn in fqdns or self.peer_names:
+        for fqdn in fqdns or self.peers:
             await self.admin(fqdn).lifecycle("InstallChaincode", args)
 
     async def deploy(self, definition: Definition | None = None, *, install: bool = True) -> None:
@@ -457,16 +460,24 @@ class Network:
 
 @asynccontextmanager
 async def running_network(
-    folder: Path, orgs: Mapping[str, int] | None = None, **overrides: str
+    folder: Path,
+    orgs: Mapping[str, int] | None = None,
+    *,
+    elsewhere: Sequence[str] = (),
+    **overrides: str,
 ) -> AsyncIterator[Network]:
-    """A network whose peers have joined the channel; `overrides` are CORE_* settings of all."""
+    """A network whose peers have joined the channel; `overrides` are CORE_* settings of all.
+
+    Peers named in `elsewhere` have ports and keys, but somebody else starts them.
+    """
     topology = build_topology(orgs or {"Alpha": 1, "Beta": 1})
     generate_materials(topology, folder, datetime.now(UTC))
     network = Network(topology, folder, overrides=overrides)
     try:
         await network.start_orderer()
         for fqdn in network.peer_names:
-            await network.start_peer(fqdn)
+            if fqdn not in elsewhere:
+                await network.start_peer(fqdn)
         network.chaincode_port = await network.chaincode.start()
         address = f"127.0.0.1:{network.chaincode_port}"
         network.package = build_service_package("demo_1", Connection(address))
