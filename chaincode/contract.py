@@ -113,11 +113,19 @@ class Contract:
     """A named group of transactions; subclass it, and override the hooks where useful."""
 
     name: ClassVar[str] = ""
+    read_own_writes: ClassVar[bool] = False
     transactions: ClassVar[Mapping[str, Transaction]] = {}
 
-    def __init_subclass__(cls, *, name: str | None = None, **rest: Any) -> None:
-        """Collect the decorated methods. Raises ContractDefinitionError for one that cannot be."""
+    def __init_subclass__(
+        cls, *, name: str | None = None, read_own_writes: bool | None = None, **rest: Any
+    ) -> None:
+        """Collect the decorated methods. Raises ContractDefinitionError for one that cannot be.
+
+        `read_own_writes` lets reads see the transaction's own writes (see `overlay`).
+        """
         super().__init_subclass__(**rest)
+        if read_own_writes is not None:
+            cls.read_own_writes = read_own_writes
         if name is not None:
             if not name or ":" in name:
                 raise ContractDefinitionError(f"{name!r} cannot be a contract's name")
@@ -217,6 +225,8 @@ async def _execute(contract: Contract, found: Transaction, ctx: Context, raw: li
     arguments = found.signature.read(raw)
     if found.read_only:
         ctx.stub.forbid_writes()
+    if contract.read_own_writes:
+        ctx.stub.read_own_writes()
     missing = await found.access.evaluate(ctx, arguments)
     if missing is not None:
         raise Denied(missing)

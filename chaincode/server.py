@@ -6,7 +6,9 @@ The only place, beside `dialer`, where the chaincode touches the network.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import socket
 from typing import Any
 
 import grpc
@@ -90,6 +92,7 @@ class ChaincodeServer:
 
     def _bind(self) -> int:
         address, tls = self._settings.address, self._settings.tls
+        validate_bindable(address)
         try:
             if tls is None:
                 return int(self._server.add_insecure_port(address))
@@ -100,9 +103,7 @@ class ChaincodeServer:
             )
             return int(self._server.add_secure_port(address, credentials))
         except RuntimeError:
-            raise ConfigurationError(
-                f"cannot listen on {address}: is the port in use, or the host not of this machine?"
-            ) from None
+            raise ConfigurationError(f"cannot listen on {address}") from None
 
     async def _tell_health(self, status: Any) -> None:
         for service in ("", SERVICE):
@@ -130,6 +131,21 @@ class _Service(chaincode_shim_pb2_grpc.ChaincodeServicer):  # type: ignore[misc]
         logger.info("a peer disconnected", extra={"peer": peer})
         if violation:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, violation)
+
+
+def validate_bindable(address: str) -> None:
+    """Raise ConfigurationError unless a server can listen on host:port just now.
+
+    gRPC would say so, too, but only in its own words on stderr.
+    """
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host.strip("[]"), int(port)), family=family):
+            pass
+    except OSError as error:
+        reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
+        raise ConfigurationError(f"cannot listen on {address}: {reason}") from None
 
 
 def _describe_tls(tls: ServerTls | None) -> str:

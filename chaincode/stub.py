@@ -34,6 +34,7 @@ from chaincode.iterators import (
     open_key_value,
     open_page_metadata,
 )
+from chaincode.overlay import OwnWrites
 from chaincode.proposal import open_proposal
 from chaincode.response import ERROR, Response, open_response
 
@@ -66,6 +67,7 @@ class Stub(QuerySource):
         self._batch: dict[tuple[str, str, bool], Any] | None = None
         self._abandoned: list[str] = []
         self._read_only = False
+        self._own: OwnWrites | None = None
 
     # --- the invocation ---------------------------------------------------------------------
 
@@ -249,10 +251,10 @@ class Stub(QuerySource):
             collection=collection,
             type=chaincode_shim_pb2.WriteRecord.PURGE_PRIVATE_DATA,
         )
-        if self._batched(record):
-            return
-        request = chaincode_shim_pb2.PurgePrivateState(key=key, collection=collection)
-        await self._call(ChaincodeMessage.PURGE_PRIVATE_DATA, request)
+        if not self._batched(record):
+            request = chaincode_shim_pb2.PurgePrivateState(key=key, collection=collection)
+            await self._call(ChaincodeMessage.PURGE_PRIVATE_DATA, request)
+        self._note_own(collection, key, None)
 
     async def set_private_data_validation_parameter(
         self, collection: str, key: str, policy: bytes
@@ -338,6 +340,11 @@ class Stub(QuerySource):
         """Afterwards every write and event raises WriteInQuery."""
         self._read_only = True
 
+    def read_own_writes(self) -> None:
+        """Afterwards reads of keys answer what this transaction wrote to them (see `overlay`)."""
+        if self._own is None:
+            self._own = OwnWrites()
+
     async def finish(self, *, succeeded: bool) -> None:
         """Send what is still kept and close what is still open.
 
@@ -383,6 +390,8 @@ class Stub(QuerySource):
 
     async def _get(self, key: str, collection: str) -> bytes | None:
         compositekey.validate_unicode(key, "key")
+        if self._own is not None and self._own.has(collection, key):
+            return self._own.get(collection, key)
         request = chaincode_shim_pb2.GetState(key=key, collection=collection)
         return await self._call(ChaincodeMessage.GET_STATE, request) or None
 
@@ -390,7 +399,7 @@ class Stub(QuerySource):
         for key in keys:
             compositekey.validate_unicode(key, "key")
         size = self._link.limits.multiple_keys
-        if not size:
+        if not size or self._own is not None:
             return [await self._get(key, collection) for key in keys]
         values: list[bytes | None] = []
         for start in range(0, len(keys), size):
@@ -412,10 +421,10 @@ class Stub(QuerySource):
             collection=collection,
             type=chaincode_shim_pb2.WriteRecord.PUT_STATE,
         )
-        if self._batched(record):
-            return
-        request = chaincode_shim_pb2.PutState(key=key, value=value, collection=collection)
-        await self._call(ChaincodeMessage.PUT_STATE, request)
+        if not self._batched(record):
+            request = chaincode_shim_pb2.PutState(key=key, value=value, collection=collection)
+            await self._call(ChaincodeMessage.PUT_STATE, request)
+        self._note_own(collection, key, value)
 
     async def _delete(self, key: str, collection: str) -> None:
         self._validate_writable()
@@ -423,10 +432,10 @@ class Stub(QuerySource):
         record = chaincode_shim_pb2.WriteRecord(
             key=key, collection=collection, type=chaincode_shim_pb2.WriteRecord.DEL_STATE
         )
-        if self._batched(record):
-            return
-        request = chaincode_shim_pb2.DelState(key=key, collection=collection)
-        await self._call(ChaincodeMessage.DEL_STATE, request)
+        if not self._batched(record):
+            request = chaincode_shim_pb2.DelState(key=key, collection=collection)
+            await self._call(ChaincodeMessage.DEL_STATE, request)
+        self._note_own(collection, key, None)
 
     async def _put_metadata(self, key: str, value: bytes, collection: str) -> None:
         self._validate_writable()
@@ -457,6 +466,7 @@ class Stub(QuerySource):
         return None
 
     def _range(self, start_key: str, end_key: str, collection: str) -> StateIterator:
+        self._validate_queryable(collection)
         request = chaincode_shim_pb2.GetStateByRange(
             startKey=start_key, endKey=end_key, collection=collection
         ).SerializeToString()
@@ -467,6 +477,7 @@ class Stub(QuerySource):
         )
 
     def _query(self, query: str, collection: str) -> StateIterator:
+        self._validate_queryable(collection)
         request = chaincode_shim_pb2.GetQueryResult(
             query=query, collection=collection
         ).SerializeToString()
@@ -503,6 +514,14 @@ class Stub(QuerySource):
         is_metadata = record.type == chaincode_shim_pb2.WriteRecord.PUT_STATE_METADATA
         self._batch[record.collection, record.key, is_metadata] = record
         return True
+
+    def _note_own(self, collection: str, key: str, value: bytes | None) -> None:
+        if self._own is not None:
+            self._own.note(collection, key, value)
+
+    def _validate_queryable(self, collection: str) -> None:
+        if self._own is not None:
+            self._own.validate_unwritten(collection)
 
     def _validate_writable(self) -> None:
         if self._read_only:

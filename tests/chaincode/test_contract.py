@@ -188,6 +188,44 @@ def test_mistakes_in_a_contract_are_told_when_it_is_defined() -> None:
         ContractChaincode([])
 
 
+@pytest.mark.parametrize("seen", [True, False])
+async def test_own_writes_are_read_back_only_where_the_contract_says_so(seen: bool) -> None:
+    class Ledger(Contract, name="ledger", read_own_writes=seen):
+        @transaction
+        async def Change(self, ctx: Context) -> list[str | None]:
+            stub = ctx.stub
+            await stub.put_state("a", b"new")
+            await stub.del_state("b")
+            await stub.put_private_data("c", "a", b"private")
+            values = [
+                *await stub.get_multiple_states("a", "b", "x"),
+                await stub.get_private_data("c", "a"),
+            ]
+            return [None if value is None else value.decode() for value in values]
+
+        @transaction
+        async def Iterate(self, ctx: Context) -> int:
+            await ctx.stub.put_state("a", b"new")
+            return len(await ctx.stub.get_state_by_range("", "").collect())
+
+        @transaction
+        async def Prepare(self, ctx: Context) -> None:
+            for key in ("a", "b"):
+                await ctx.stub.put_state(key, b"old")
+
+    sim = Simulator(Ledger)
+    who = sim.identity("A", "a")
+    await sim.submit(who, "Prepare")
+    expected = ["new", None, None, "private"] if seen else ["old", "old", None, None]
+    assert (await sim.submit(who, "Change")).json() == expected
+    assert sim.state == {"a": b"new"}
+    if seen:
+        with pytest.raises(ContractError, match=r"OwnWritesUnseen: .* written to the state"):
+            await sim.submit(who, "Iterate")
+    else:
+        assert (await sim.submit(who, "Iterate")).json() == 1
+
+
 async def test_init_runs_the_named_transaction_or_succeeds() -> None:
     class Starter(Contract, name="starter"):
         @transaction

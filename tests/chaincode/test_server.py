@@ -224,7 +224,7 @@ async def test_stopping_lets_transactions_end_and_says_so_to_health_checks() -> 
 async def test_a_second_server_on_the_port_is_refused() -> None:
     async with serving() as server:
         other = ChaincodeServer(ServerSettings("cc:1", f"127.0.0.1:{server.port}"), probe())
-        with pytest.raises(ConfigurationError, match="port in use"):
+        with pytest.raises(ConfigurationError, match="the port is in use"):
             await other.start()
 
 
