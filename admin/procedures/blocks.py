@@ -156,7 +156,7 @@ def view_transaction(raw: bytes, block: int, position: int, codes: bytes) -> Tra
     kind = KINDS.get(header.type, str(header.type))
     view: dict[str, Any] = {
         "transaction_id": header.tx_id,
-        "time": datetime.fromtimestamp(header.timestamp.seconds, UTC),
+        "time": _moment(header.timestamp.seconds),
         "submitter": name_identity(envelope.signature_header.creator),
     }
     if header.type == common_pb2.ENDORSER_TRANSACTION:
@@ -169,6 +169,14 @@ def view_transaction(raw: bytes, block: int, position: int, codes: bytes) -> Tra
         kind=kind,
         **view,
     )
+
+
+def _moment(seconds: int) -> datetime | None:
+    """The time a submitter claims; None for one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _view_action(envelope: OpenedEnvelope) -> dict[str, Any]:

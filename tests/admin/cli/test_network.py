@@ -130,6 +130,26 @@ def load_block(file: Path) -> Any:
 
 
 @pytest.mark.network
+def test_too_few_endorsements_are_the_ledgers_no_and_are_explained(care: Care) -> None:
+    change = (
+        '{"mspId":"CityClinicMSP","name":"City","role":"provider","domain":"","endorses":true,'
+        '"active":true,"version":1}'
+    )
+    ran = care(
+        "chaincode", "invoke", "directory:SetOrganization", change,
+        "--endorse-by", "GeneralHospital", "--as", "GeneralHospital/Admin", "--json", code=5,
+    )  # fmt: skip
+    error = ran.json["error"]
+    assert error["code"] == "ENDORSEMENT_POLICY_FAILURE"
+    identifier = error["where"].split()[1].rstrip(",")
+    told = care("tx", "explain", identifier[:12]).out
+    assert told.startswith("INVALID  ENDORSEMENT_POLICY_FAILURE  block ")
+    assert "health requires 2 of GeneralHospitalMSP.peer, CityClinicMSP.peer" in told
+    assert "endorsed by: GeneralHospitalMSP/peer0.hospital.example" in told
+    assert "missing: 1 more of CityClinicMSP, UnitedPayerMSP, PatientTrustMSP" in told
+
+
+@pytest.mark.network
 @pytest.mark.parametrize(
     "node", ["orderer0.consortium.example", "peer0.hospital.example", "chaincode.hospital.example"]
 )
