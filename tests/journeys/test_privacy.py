@@ -1,0 +1,110 @@
+"""No plaintext of a patient anywhere that the network writes: every byte on disk is searched."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.care import DATA, Care
+
+pytestmark = pytest.mark.network
+
+# Where plaintext belongs: the person's own files, and the custodian's copy of a consent's original.
+OWN = ("consents", "organizations")
+
+
+def secrets_of(resource: object, path: str = "") -> Iterator[str]:
+    """Yield what identifies the patient or tells of their health in a FHIR resource."""
+    if isinstance(resource, dict):
+        for name, value in resource.items():
+            yield from secrets_of(value, f"{path}.{name}")
+    elif isinstance(resource, list):
+        for value in resource:
+            yield from secrets_of(value, path)
+    elif isinstance(resource, str) and path.endswith(_TELLING):
+        yield resource
+
+
+_TELLING = (
+    ".name.family",
+    ".name.given",
+    ".identifier.value",
+    ".telecom.value",
+    ".address.line",
+    ".birthDate",
+    ".note.text",
+    ".code.coding.display",
+    ".subscriberId",
+)
+# Codes of organisations that the network itself is made of are no secret.
+_PUBLIC = ("MSP", "1555")
+
+
+def all_secrets() -> set[str]:
+    found: set[str] = set()
+    for file in DATA.glob("*.json"):
+        found |= set(secrets_of(json.loads(file.read_text())))
+    for line in (DATA / "intake.ndjson").read_text().splitlines():
+        found |= set(secrets_of(json.loads(line)))
+    return {text for text in found if len(text) > 3 and not text.endswith(_PUBLIC[0])} - {
+        text for text in found if text.startswith(_PUBLIC[1])
+    }
+
+
+def test_the_search_knows_what_to_look_for() -> None:
+    known = all_secrets()
+    assert {"Amelia", "Hart", "GH-48213907", "UP-7731-2098-44", "1971-03-14"} <= known
+    assert any("tingling" in text for text in known)
+    assert "Hemoglobin A1c/Hemoglobin.total in Blood" in known
+
+
+def files_of(network: Path) -> list[Path]:
+    return [
+        file
+        for file in network.rglob("*")
+        if file.is_file() and file.relative_to(network).parts[0] not in OWN
+    ]
+
+
+def test_no_patient_in_any_file_of_the_network(people: Care) -> None:
+    """After a whole journey (consent, record, access, refusal, claims) nothing leaked."""
+    handle = people.run("patient", "register", "--as", "PatientTrust/registrar").out
+    people.enroll("PatientTrust/search", role="patient", patient=handle)
+    people.run(
+        "consent", "grant", "amelia-hart.consent.json",
+        "--patient", handle, "--as", "PatientTrust/search",
+    )  # fmt: skip
+    record = people.run(
+        "record", "seal", "amelia-hart.bundle.json", "--patient", handle, "--label", "N",
+        "--as", "GeneralHospital/dr.lee",
+    ).out  # fmt: skip
+    people.run("record", "anchor", record, "--as", "GeneralHospital/dr.lee")
+    access = people.run(
+        "record", "request", record, "--purpose", "TREAT", "--as", "CityClinic/dr.kim"
+    ).out
+    people.run("record", "open", access, "-o", "found.json", "--as", "CityClinic/dr.kim")
+    people.run(
+        "record", "request", record, "--purpose", "HMARKT", "--as", "CityClinic/dr.kim", code=4
+    )
+    needles = [text.encode() for text in all_secrets()]
+    searched = 0
+    for file in files_of(people.network):
+        content = file.read_bytes()
+        searched += len(content)
+        leaked = [needle for needle in needles if needle in content]
+        assert not leaked, f"{file.relative_to(people.network)} holds {leaked}"
+    assert searched > 1_000_000
+    # The search is not blind: the same needles are found where plaintext does lie.
+    assert all(
+        b in (people.folder / "found.json").read_bytes() for b in (b"Amelia", b"GH-48213907")
+    )
+
+
+def test_keys_and_folders_are_private(people: Care) -> None:
+    assert people.network.stat().st_mode & 0o777 == 0o700
+    keys = [*people.network.rglob("*_sk"), *people.network.rglob("*.key")]
+    keys += list(people.network.rglob("encryption/*.pem"))
+    assert len(keys) > 20
+    for key in keys:
+        assert key.stat().st_mode & 0o077 == 0, key
