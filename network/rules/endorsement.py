@@ -14,6 +14,7 @@ from fabric_protos.common import common_pb2, policies_pb2
 from fabric_protos.peer import chaincode_event_pb2, proposal_pb2, proposal_response_pb2
 from google.protobuf.message import DecodeError
 
+from network.rules.cache import BoundedCache
 from network.rules.duration import format_duration
 from network.rules.envelope import (
     MalformedMessage,
@@ -87,13 +88,21 @@ _PARTS = {
 }
 
 
+_EXPIRIES: BoundedCache[bytes, datetime | None] = BoundedCache(2048)
+"""When creators' certificates end: the same few creators sign most proposals."""
+
+
 def _validate_expiry(creator: bytes, now: datetime) -> None:
-    try:
-        expired = now > read_identity(creator).not_after
-    except IdentityError:
-        return
-    if expired:
+    ends = _EXPIRIES.get(creator, lambda: _read_expiry(creator))
+    if ends is not None and now > ends:
         raise ProposalRefused("proposal client identity expired", filtered=True)
+
+
+def _read_expiry(creator: bytes) -> datetime | None:
+    try:
+        return read_identity(creator).not_after
+    except IdentityError:
+        return None
 
 
 def _validate_time_window(
