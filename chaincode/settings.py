@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from chaincode.errors import ConfigurationError
 from chaincode.session import DEFAULT_CAPACITY, Capacity
@@ -80,7 +81,7 @@ def load_server_tls(env: Environment) -> ServerTls | None:
             )
     key = _read_file("CHAINCODE_TLS_KEY", paths["CHAINCODE_TLS_KEY"])
     certificate = _read_file("CHAINCODE_TLS_CERT", paths["CHAINCODE_TLS_CERT"])
-    _validate_pair(key, certificate, "CHAINCODE_TLS_KEY", "CHAINCODE_TLS_CERT")
+    key = _validated_key(key, certificate, "CHAINCODE_TLS_KEY", "CHAINCODE_TLS_CERT")
     roots = None
     if "CHAINCODE_CLIENT_CA_CERT" in paths:
         roots = _read_file("CHAINCODE_CLIENT_CA_CERT", paths["CHAINCODE_CLIENT_CA_CERT"])
@@ -107,7 +108,8 @@ def load_client_tls(env: Environment) -> ClientTls | None:
             "TLS is half configured: set both CORE_TLS_CLIENT_KEY_FILE and _CERT_FILE, or neither"
         )
     if key is not None and certificate is not None:
-        _validate_pair(key, certificate, "CORE_TLS_CLIENT_KEY_FILE", "CORE_TLS_CLIENT_CERT_FILE")
+        names = "CORE_TLS_CLIENT_KEY_FILE", "CORE_TLS_CLIENT_CERT_FILE"
+        key = _validated_key(key, certificate, *names)
     return ClientTls(roots, key, certificate)
 
 
@@ -179,12 +181,29 @@ def _validate_certificates(pem: bytes, name: str) -> list[x509.Certificate]:
         raise ConfigurationError(f"{name}: the file holds no PEM certificate") from None
 
 
-def _validate_pair(key: bytes, certificate: bytes, key_name: str, certificate_name: str) -> None:
+def _validated_key(key: bytes, certificate: bytes, key_name: str, certificate_name: str) -> bytes:
+    """The key as PKCS#8 PEM. Raises ConfigurationError unless it belongs to the certificate."""
     leaf = _validate_certificates(certificate, certificate_name)[0]
-    try:
-        private = serialization.load_pem_private_key(key, password=None)
-    except (ValueError, TypeError):
-        raise ConfigurationError(f"{key_name}: the file holds no unencrypted PEM key") from None
+    private = _load_key(key, key_name)
     form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     if private.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
         raise ConfigurationError(f"{key_name} does not belong to {certificate_name}")
+    return private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _load_key(pem: bytes, name: str) -> PrivateKeyTypes:
+    try:
+        return serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError):
+        pass
+    # A peer gives the chaincode that it launches PKCS#8 under the label "EC PRIVATE KEY"
+    # (`common/crypto/tlsgen/key.go`), which Go reads and others, gRPC too, refuse.
+    try:
+        body = b"".join(line for line in pem.splitlines() if not line.startswith(b"-----"))
+        return serialization.load_der_private_key(base64.b64decode(body), password=None)
+    except (ValueError, TypeError):
+        raise ConfigurationError(f"{name}: the file holds no unencrypted PEM key") from None

@@ -26,7 +26,7 @@ from chaincode.metrics import Metrics
 from chaincode.response import open_response
 from chaincode.server import SERVICE, ChaincodeServer
 from chaincode.session import Capacity
-from chaincode.settings import ClientSettings, ServerSettings, load_server_tls
+from chaincode.settings import ClientSettings, ServerSettings, load_client_tls, load_server_tls
 from chaincode.streams import MESSAGE_OPTIONS
 from tests.chaincode.authority import Authority
 from tests.chaincode.talk import Talk
@@ -289,6 +289,27 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
     assert load_server_tls(env | {"CHAINCODE_TLS_DISABLED": "true"}) is None
     with pytest.raises(ConfigurationError, match="must be true or false"):
         load_server_tls({"CHAINCODE_TLS_DISABLED": "perhaps"})
+
+
+def test_a_peers_mislabelled_key_is_read(tmp_path: Path) -> None:
+    """A peer hands its chaincode PKCS#8 labelled "EC PRIVATE KEY" (`tlsgen/key.go`)."""
+    authority = Authority(tmp_path, "peers")
+    key, certificate = authority.issue("chaincode")
+    right = key.read_bytes()
+    key.write_bytes(right.replace(b"PRIVATE KEY", b"EC PRIVATE KEY"))
+    env = {
+        "CORE_PEER_TLS_ENABLED": "true",
+        "CORE_PEER_TLS_ROOTCERT_FILE": str(authority.path),
+        "CORE_TLS_CLIENT_KEY_FILE": str(key),
+        "CORE_TLS_CLIENT_CERT_FILE": str(certificate),
+    }
+    tls = load_client_tls(env)
+    assert tls is not None
+    assert tls.key == right
+    del env["CORE_TLS_CLIENT_CERT_FILE"]
+    with pytest.raises(ConfigurationError, match="half configured"):
+        load_client_tls(env)
+    assert load_client_tls({}) is None
 
 
 # --- dialling -------------------------------------------------------------------------------------

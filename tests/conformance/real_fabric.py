@@ -128,11 +128,13 @@ class RealFabric:
     orderer_port: int
     admin_port: int
     channel: str = CHANNEL
+    launcher: str = ""
+    """Text of an external builder's `run` script: peers then launch chaincode, dialling nobody."""
     _config_folder: Path = Path()
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, folder: Path, *, channel: str = CHANNEL) -> RealFabric:
+    def start(cls, folder: Path, *, channel: str = CHANNEL, launcher: str = "") -> RealFabric:
         """Bring the network up with all peers joined to the channel; skips without binaries."""
         bin_folder = find_binaries()
         config_folder = find_config(bin_folder)
@@ -148,7 +150,9 @@ class RealFabric:
             )
             for number in (1, 2)
         )
-        fabric = cls(folder, bin_folder, organizations, ports[6], ports[7], channel, config_folder)
+        fabric = cls(
+            folder, bin_folder, organizations, ports[6], ports[7], channel, launcher, config_folder
+        )
         try:
             fabric._generate()
             fabric.start_orderer(operations_port=ports[8])
@@ -462,11 +466,14 @@ class RealFabric:
     def _write_builder(self) -> Path:
         """Fabric's own ccaas builder if it lies beside the binaries, else three small scripts."""
         official = self.bin_folder.parent / "builders" / "ccaas"
-        if (official / "bin" / "detect").is_file():
+        if not self.launcher and (official / "bin" / "detect").is_file():
             return official
         folder = self.folder / "builder"
         (folder / "bin").mkdir(parents=True, exist_ok=True)
-        for name, text in (("detect", _DETECT), ("build", _BUILD), ("release", _RELEASE)):
+        scripts = {"detect": _DETECT, "build": _BUILD, "release": _RELEASE}
+        if self.launcher:  # without connection.json in the release the peer launches it
+            scripts |= {"release": "#!/bin/sh\n", "run": self.launcher}
+        for name, text in scripts.items():
             path = folder / "bin" / name
             path.write_text(text)
             path.chmod(0o755)
