@@ -80,12 +80,15 @@ class ScriptedChaincode(chaincode_shim_pb2_grpc.ChaincodeServicer):  # type: ign
         self.features: list[chaincode_pb2.ChaincodeAdditionalParams] = []
         self._server: grpc.aio.Server | None = None
 
-    async def start(self, address: str = "127.0.0.1:0") -> int:
+    async def start(self, address: str = "127.0.0.1:0", credentials: Any = None) -> int:
         self._server = grpc.aio.server(
             options=[("grpc.http2.min_ping_interval_without_data_ms", 30_000)]
         )
         chaincode_shim_pb2_grpc.add_ChaincodeServicer_to_server(self, self._server)
-        port = self._server.add_insecure_port(address)
+        if credentials is None:
+            port = self._server.add_insecure_port(address)
+        else:
+            port = self._server.add_secure_port(address, credentials)
         await self._server.start()
         return int(port)
 
