@@ -140,6 +140,14 @@ ANSWERS = {
 CHAINCODE_PREFIX = "chaincode response "
 
 
+_STATUS_EXITS = {
+    "UNAVAILABLE": ExitCode.UNREACHABLE,
+    "INVALID_ARGUMENT": ExitCode.INVALID,
+    "NOT_FOUND": ExitCode.INVALID,
+    "ALREADY_EXISTS": ExitCode.INVALID,
+}
+
+
 def _from_call(failure: client.GatewayError) -> Fault:
     details = tuple(str(detail) for detail in failure.details)
     where = failure.address and f"{failure.stage} at {failure.address}"
@@ -149,6 +157,14 @@ def _from_call(failure: client.GatewayError) -> Fault:
         exit_code = ExitCode.INVALID if status in (400, 404, 409) else ExitCode.REFUSED
         name = text.partition(":")[0] if ": " in text else "refused"
         return Fault(exit_code, name, text, "", ANSWERS.get(status, ""), details)
+    if failure.unreachable and "certificate" in failure.message.lower():
+        return Fault(
+            ExitCode.UNREACHABLE,
+            "untrusted-certificate",
+            f"{failure.address} is not trusted: {first_line(failure.message)}",
+            where,
+            "see which certificates have ended: medfabric network certs",
+        )
     if failure.unreachable:
         return Fault(
             ExitCode.UNREACHABLE,
@@ -159,7 +175,7 @@ def _from_call(failure: client.GatewayError) -> Fault:
             details,
         )
     meaning = explain_status(failure.status)
-    exit_code = ExitCode.UNREACHABLE if failure.status == "UNAVAILABLE" else ExitCode.REFUSED
+    exit_code = _STATUS_EXITS.get(failure.status, ExitCode.REFUSED)
     message = first_line(failure.message) or meaning.meaning
     return Fault(exit_code, failure.status, message, where, meaning.remedy, details)
 

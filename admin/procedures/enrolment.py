@@ -9,7 +9,7 @@ from cryptography.x509.oid import NameOID
 
 from admin.errors import input_error, usage_error
 from network.client.ca import CaClient, Enrolled, Revoked
-from network.client.errors import ProfileError
+from network.client.errors import NodeError, ProfileError
 from network.client.keystore import store_identity
 from network.client.profile import Surroundings
 from network.client.rest import RestEndpoint
@@ -90,15 +90,24 @@ async def register(
     """The CA knows the identity; whoever has the secret can enrol it."""
     organization, user = split_name(name)
     ca, member = open_ca(surroundings, organization)
-    given = await ca.register(
-        registrar,
-        user,
-        kind=kind,
-        affiliation=affiliation,
-        attributes=attributes,
-        secret=secret,
-        max_enrollments=max_enrollments,
-    )
+    try:
+        given = await ca.register(
+            registrar,
+            user,
+            kind=kind,
+            affiliation=affiliation,
+            attributes=attributes,
+            secret=secret,
+            max_enrollments=max_enrollments,
+        )
+    except NodeError as failure:
+        if failure.status != "ALREADY_EXISTS":
+            raise
+        raise input_error(
+            f"{member.name}/{user} is already registered",
+            f"renew its certificate: medfabric identity renew {member.name}/{user}; "
+            "or enrol with its secret: --secret-file",
+        ) from failure
     return Registered(f"{member.name}/{user}", given)
 
 
