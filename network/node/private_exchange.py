@@ -49,6 +49,8 @@ log = logging.getLogger("gossip.privdata")
 
 MAX_DIGESTS = 1000
 """Write sets asked for in one request."""
+SOON = 2.0
+"""Seconds until data that a block came without is asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class PrivateExchange:
         self._options = options
         self._time_window = time_window
         self._pushes: set[asyncio.Task[bool]] = set()
+        self._missed = asyncio.Event()
 
     # --- pushing --------------------------------------------------------------------------------
 
@@ -220,6 +223,7 @@ class PrivateExchange:
             if len(found) < len(needs):
                 await asyncio.sleep(self._options.pull_patience / 5)
         if len(found) < len(needs):
+            self._missed.set()
             log.warning(
                 "channel %s: %d of %d private write sets are missing; they will be asked for again",
                 channel.channel_id, len(needs) - len(found), len(needs),
@@ -250,9 +254,19 @@ class PrivateExchange:
         return await channel.ledger.add_missing(found) if found else 0
 
     async def run(self) -> None:
-        """Reconciles every channel from time to time until cancelled."""
+        """Reconciles every channel until cancelled: soon after the start and after a block came
+        without its private data, then ever more seldom, down to the interval of the settings."""
+        longest = self._options.reconcile_interval
+        pause = min(SOON, longest)
         while True:
-            await asyncio.sleep(self._options.reconcile_interval)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._missed.wait()
+                await asyncio.sleep(min(SOON, longest))
+                pause = min(SOON, longest)
+            except TimeoutError:
+                pause = min(pause * 2, longest)
+            self._missed.clear()
             channel_ids = self._membership.channel_ids
             for channel in filter(None, map(self._get_channel, channel_ids)):
                 try:
