@@ -9,6 +9,7 @@ from network.client.errors import (
     EndorseError,
     EvaluateError,
     IdentityExpiredError,
+    NodeError,
     PeerDetail,
     ProfileError,
     ProposalRefusedError,
@@ -25,6 +26,11 @@ DENIED = PeerDetail("p:7051", "Org1MSP", "chaincode response 403, Denied: role i
         (ProfileError("no such user"), ExitCode.INVALID, "invalid-input"),
         (IdentityExpiredError("expired"), ExitCode.REFUSED, "identity-expired"),
         (EvaluateError("UNAVAILABLE", "refused"), ExitCode.UNREACHABLE, "unreachable"),
+        (
+            NodeError("UNAVAILABLE", "its TLS certificate is not trusted: expired"),
+            ExitCode.UNREACHABLE,
+            "untrusted-certificate",
+        ),
         (CommitStatusError("DEADLINE_EXCEEDED", ""), ExitCode.UNREACHABLE, "timed-out"),
         (EndorseError("ABORTED", "failed", details=(DENIED,)), ExitCode.REFUSED, "Denied"),
         (

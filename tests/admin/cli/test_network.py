@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,3 +218,43 @@ def test_logs_doctor_certs_and_render(care: Care) -> None:
         check=True,
     )
     assert modes.stdout == ""
+
+
+@pytest.mark.network
+def test_an_interrupted_up_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    file = write_care(tmp_path)
+    command = [sys.executable, "-m", "admin.cli", "network", "up", "--network", str(file)]
+    try:
+        for seconds in (0.8, 1.8, 2.6):
+            with subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+            ) as child:
+                time.sleep(seconds)
+                child.send_signal(signal.SIGINT)
+                _, err = child.communicate(timeout=30)
+            assert child.returncode in (0, 130)
+            assert b"Traceback" not in err
+        care = Care(file)
+        care("network", "up")
+        assert care.result("ledger", "compare")["agree"] is True
+        assert len(care.result("chaincode", "list")) == 1
+    finally:
+        medfabric("network", "down", "--wipe", "--yes", "--network", str(file))
+
+
+@pytest.mark.network
+def test_a_killed_supervisor_leaves_nothing_that_up_cannot_mend(care: Care) -> None:
+    before = care.result("ledger", "show")
+    supervisor = processes.load(
+        load_surroundings(care.file).folder / "run" / processplan.SUPERVISOR
+    )
+    assert supervisor is not None
+    supervisor.signal(signal.SIGKILL)
+    deadline = time.monotonic() + 15
+    while any(node["state"] == "running" for node in care.nodes().values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert {node["state"] for node in care.nodes().values()} == {"stopped"}
+    care("network", "up")
+    assert {node["state"] for node in care.nodes().values()} == {"running"}
+    assert care.result("ledger", "show")["newestHash"] == before["newestHash"]
