@@ -147,7 +147,10 @@ class EmbeddedEngine:
 
     async def status(self) -> list[NodeStatus]:
         """Every node, asked now."""
-        return await get_status(self.surroundings, self.layout, self._states(), self._services())
+        states = self._states()
+        if not self._supervisor():  # nobody starts what has ended again
+            states = {state.name: state for state in self._running()}
+        return await get_status(self.surroundings, self.layout, states, self._services())
 
     def log(self, node: str) -> Path:
         """A node's log; its name may be shortened while it is the only such."""
