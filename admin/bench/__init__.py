@@ -1,0 +1,1 @@
+"""Measuring chaincodes through a Fabric gateway: load, statistics, comparison."""
