@@ -4,15 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.journeys.care import Care, write_network
+from tests.journeys.care import Care, running, write_network
 
 
 @pytest.fixture(scope="session")
 def care(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Care]:
     network = write_network(tmp_path_factory.mktemp("care"))
-    network.run("network", "up")
-    yield network
-    network.run("network", "down", code=None)
+    with running(network):
+        yield network
 
 
 @pytest.fixture(scope="session")

@@ -132,7 +132,7 @@ def request(
         if context.json:
             context.output.result(wire)
         raise refused_error(
-            f"access denied ({decision.verdict.value}, {_ground(access)}); recorded as access "
+            f"access denied: {_ground(access)} ({decision.verdict.value}); recorded as access "
             f"{shorten(access.id)} in {done.place}",
             f"see why: medfabric consent explain {access.patient} --purpose {purpose}",
         )
@@ -233,6 +233,7 @@ def accesses(context: Context, patient: str, record: str, channel: str | None) -
             )
 
     page = context.run(work())
+    oldest_first = sorted(page.accesses, key=lambda view: view.access.requested_at)
 
     def human(output: Output) -> None:
         output.table(
@@ -247,7 +248,7 @@ def accesses(context: Context, patient: str, record: str, channel: str | None) -
                     view.release.released_at if view.release else None,
                     view.receipt.received_at if view.receipt else None,
                 )
-                for view in page.accesses
+                for view in oldest_first
             ],
             empty="Nobody asked.",
         )
@@ -384,7 +385,9 @@ def _ground(access: "Access") -> str:
     match = access.decision.match
     if match.consent_id:
         return f"consent {shorten(match.consent_id)} version {match.version}"
-    return match.path or "no applicable consent"
+    if match.path.startswith("implicit:") or not match.path:
+        return "no consent permits it"
+    return match.path
 
 
 def _show_records(context: Context, page: "RecordPage") -> None:

@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -83,6 +85,16 @@ class Care:
         """The port of an organisation's peer."""
         topology = load_topology(self.folder / "network.yaml")
         return int(topology.organization(organization).peers[0].port)
+
+
+@contextmanager
+def running(care: Care) -> Iterator[None]:
+    """The network is up within, and down afterwards whatever happened."""
+    try:
+        care.run("network", "up")
+        yield
+    finally:
+        care.run("network", "down", code=None)
 
 
 def write_network(folder: Path) -> Care:

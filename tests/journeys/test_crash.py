@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.care import Care, write_network
+from tests.journeys.care import Care, running, write_network
 
 pytestmark = pytest.mark.network
 
@@ -21,10 +21,9 @@ NODES = ("orderer0.consortium", "peer0.hospital", "peer0.clinic", "chaincode.pay
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Care]:
     network = write_network(tmp_path_factory.mktemp("crash"))
-    network.run("network", "up")
-    network.enroll("PatientTrust/registrar", role="service")
-    yield network
-    network.run("network", "down", code=None)
+    with running(network):
+        network.enroll("PatientTrust/registrar", role="service")
+        yield network
 
 
 def nodes(care: Care) -> list[dict[str, Any]]:
