@@ -39,6 +39,7 @@ def _enrol(stage: Stage) -> str:
         ("GeneralHospital/billing", "claims"),
         ("CityClinic/dr.kim", "clinician"),
         ("UnitedPayer/adjudicator", "adjudicator"),
+        ("UnitedPayer/intake", "claims"),
         ("PatientTrust/registrar", "service"),
         ("PatientTrust/auditor", "auditor"),
     ):
@@ -101,7 +102,58 @@ def _refuse(stage: Stage, record: str) -> None:
 
 
 def _claims(stage: Stage, patient: str, record: str) -> None:
-    """Told by the claims' own chapter."""
+    coverage = _state_facts(stage, patient)
+    stage.tell(
+        "The hospital submits a claim, and the payer decides and pays it",
+        "Its evidence is the anchored visit. Services, diagnoses and amounts go to the collection "
+        "that hospital and payer share; the ledger sees handles, codes and commitments.",
+    )
+    filed = (
+        "--patient", patient, "--coverage", coverage, "--evidence", shorten(record, 12),
+        "--label", "N", "--as", "GeneralHospital/billing",
+    )  # fmt: skip
+    claim = _claim_in(stage.run("claim", "submit", "amelia-hart.claim.json", *filed))
+    stage.run("claim", "adjudicate", claim, "--as", "UnitedPayer/adjudicator")
+    stage.run("claim", "pay", claim, "--trace", "EFT-1001", "--as", "UnitedPayer/adjudicator")
+    stage.run("claim", "show", claim, "--details", "--as", "GeneralHospital/billing")
+    stage.tell(
+        "The payer submits its own intake in bulk",
+        "Claims that reached it by another channel. Their details stay in the payer's own "
+        "collection.",
+    )
+    stage.run(
+        "claim", "submit", "intake.ndjson", "--patient", patient, "--coverage", coverage,
+        "--provider", "CityClinic", "--label", "N", "--as", "UnitedPayer/intake",
+    )  # fmt: skip
+    stage.tell(
+        "A duplicate is caught",
+        "The same services under another claim number. Keyed fingerprints meet on the ledger, "
+        "and no clerk needs to look: CARC 18.",
+    )
+    again = _claim_in(stage.run("claim", "submit", "amelia-hart.claim-again.json", *filed))
+    stage.run("claim", "adjudicate", again, "--as", "UnitedPayer/adjudicator")
+    stage.run("claim", "list", "--as", "UnitedPayer/adjudicator")
+
+
+def _state_facts(stage: Stage, patient: str) -> str:
+    stage.tell(
+        "The payer states what it pays by",
+        "Its table of rules is public here. Who is covered and who may bill stays in its own "
+        "collection, under commitments that its decisions are checked against.",
+    )
+    payer = ("--as", "UnitedPayer/intake")
+    stage.run("claim", "table", "policy-table.json", "--publish", *payer)
+    for npi in ("1555001019", "1555002025"):
+        stage.run("claim", "provider", npi, "--from", "2020-01-01", *payer)
+    return stage.run(
+        "claim", "coverage", "amelia-hart.bundle.json", "--patient", patient,
+        "--coinsurance", "20", *payer,
+    )  # fmt: skip
+
+
+def _claim_in(text: str) -> str:
+    """Return the claim's handle, shortened as the command prints it."""
+    return text.split()[2]
 
 
 def _revoke(stage: Stage, patient: str, consent: str, record: str) -> None:

@@ -75,15 +75,15 @@ def read_claim(resource: Mapping[str, Any], handles: Handles) -> Details:
     return Details(
         claim=handles.claim,
         patient=handles.patient,
-        type=_member(Type, _code(resource.get("type"), "Claim.type"), "Claim.type"),
+        type=_member(Type, read_code(resource.get("type"), "Claim.type"), "Claim.type"),
         use=_member(Use, resource.get("use"), "Claim.use"),
         provider_npi=_npi(resource.get("provider"), "Claim.provider", handles.providers),
         facility_npi=_npi(resource["facility"], "Claim.facility", handles.providers)
         if "facility" in resource
         else "",
-        created=_date(resource.get("created"), "Claim.created"),
+        created=read_date(resource.get("created"), "Claim.created"),
         currency=currency,
-        total=_money(total, "Claim.total", currency)
+        total=read_money(total, "Claim.total", currency)
         if total is not None
         else sum(line.net for line in lines),
         lines=lines,
@@ -106,7 +106,7 @@ def prior_claim(resource: Mapping[str, Any]) -> str:
     """The reference of the claim that this one replaces (`related`, relationship prior), or ""."""
     for index, item in enumerate(_list(resource, "related", "Claim")):
         path = f"Claim.related[{index}]"
-        if _code(item.get("relationship"), f"{path}.relationship") == "prior":
+        if read_code(item.get("relationship"), f"{path}.relationship") == "prior":
             return _reference(item.get("claim"), f"{path}.claim")
     return ""
 
@@ -116,19 +116,19 @@ def _line(
 ) -> Line:
     if item.get("detail"):
         raise InvalidArgument(f"{path}.detail: nested details are not taken; send them as items")
-    code = _code(item.get("productOrService"), f"{path}.productOrService")
+    code = read_code(item.get("productOrService"), f"{path}.productOrService")
     first, last = _serviced(item, path)
-    quantity = _decimal((item.get("quantity") or {}).get("value", 1), f"{path}.quantity.value")
-    factor = _decimal(item.get("factor", 1), f"{path}.factor")
+    quantity = read_decimal((item.get("quantity") or {}).get("value", 1), f"{path}.quantity.value")
+    factor = read_decimal(item.get("factor", 1), f"{path}.factor")
     if "unitPrice" in item:
-        price = _money(item["unitPrice"], f"{path}.unitPrice", currency)
+        price = read_money(item["unitPrice"], f"{path}.unitPrice", currency)
     elif quantity * factor == 1:
-        price = _money(item.get("net"), f"{path}.net", currency)
+        price = read_money(item.get("net"), f"{path}.net", currency)
     else:
         raise InvalidArgument(f"{path}.unitPrice: missing, and net is for several units")
     net = compute_net(quantity, price, factor)
     if "net" in item:
-        net = _money(item["net"], f"{path}.net", currency)
+        net = read_money(item["net"], f"{path}.net", currency)
     place = item.get("locationCodeableConcept")
     return Line(
         sequence=_sequence(item, path),
@@ -140,11 +140,11 @@ def _line(
         factor=factor,
         net=net,
         modifiers=tuple(
-            _code(value, f"{path}.modifier[{index}]")
+            read_code(value, f"{path}.modifier[{index}]")
             for index, value in enumerate(_list(item, "modifier", path))
         ),
-        place=_code(place, f"{path}.locationCodeableConcept") if place else "",
-        revenue=_code(item["revenue"], f"{path}.revenue") if "revenue" in item else "",
+        place=read_code(place, f"{path}.locationCodeableConcept") if place else "",
+        revenue=read_code(item["revenue"], f"{path}.revenue") if "revenue" in item else "",
         authorization=authorizations.get(code, ""),
         diagnosis_sequences=_sequences(item, "diagnosisSequence", path),
         information_sequences=_sequences(item, "informationSequence", path),
@@ -155,7 +155,7 @@ def _diagnosis(item: Mapping[str, Any], path: str) -> Diagnosis:
     concept = item.get("diagnosisCodeableConcept")
     if concept is None:
         raise InvalidArgument(f"{path}.diagnosisCodeableConcept: missing; a reference is not taken")
-    return Diagnosis(_sequence(item, path), _code(concept, f"{path}.diagnosisCodeableConcept"))
+    return Diagnosis(_sequence(item, path), read_code(concept, f"{path}.diagnosisCodeableConcept"))
 
 
 def _supporting(
@@ -167,7 +167,7 @@ def _supporting(
         record = records.get(reference, "")
         if not record:
             raise InvalidArgument(f"{path}.valueReference: no anchored record stands for it")
-    category = _code(item.get("category"), f"{path}.category")
+    category = read_code(item.get("category"), f"{path}.category")
     return SupportingInformation(_sequence(item, path), category, record)
 
 
@@ -184,13 +184,13 @@ def _insurance(item: Mapping[str, Any], path: str, coverages: Mapping[str, str])
 
 def _serviced(item: Mapping[str, Any], path: str) -> tuple[date, date]:
     if "servicedDate" in item:
-        day = _date(item["servicedDate"], f"{path}.servicedDate")
+        day = read_date(item["servicedDate"], f"{path}.servicedDate")
         return day, day
     period = item.get("servicedPeriod") or {}
-    first = _date(period.get("start"), f"{path}.servicedPeriod.start")
+    first = read_date(period.get("start"), f"{path}.servicedPeriod.start")
     if "end" not in period:
         return first, first
-    return first, _date(period["end"], f"{path}.servicedPeriod.end")
+    return first, read_date(period["end"], f"{path}.servicedPeriod.end")
 
 
 def _currency(resource: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> str:
@@ -205,18 +205,20 @@ def _currency(resource: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -
     return str(found.pop()) if found else "USD"
 
 
-def _money(value: Any, path: str, currency: str) -> int:
+def read_money(value: Any, path: str, currency: str) -> int:
+    """The cents of a FHIR Money in this currency. Raises InvalidArgument."""
     if not isinstance(value, Mapping):
         raise InvalidArgument(f"{path}: expected an amount of money")
     if value.get("currency", currency) != currency:
         raise InvalidArgument(f"{path}.currency: another than the claim's")
-    cents = _decimal(value.get("value"), f"{path}.value") * 100
+    cents = read_decimal(value.get("value"), f"{path}.value") * 100
     if cents != cents.to_integral_value():
         raise InvalidArgument(f"{path}.value: not in whole cents")
     return int(cents)
 
 
-def _decimal(value: Any, path: str) -> Decimal:
+def read_decimal(value: Any, path: str) -> Decimal:
+    """A JSON number that kept its digits. Raises InvalidArgument."""
     if isinstance(value, float):
         raise InvalidArgument(f"{path}: a float has lost its digits; read the file with read_json")
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
@@ -230,7 +232,7 @@ def _decimal(value: Any, path: str) -> Decimal:
     return number
 
 
-def _date(value: Any, path: str) -> date:
+def read_date(value: Any, path: str) -> date:
     """The day of a FHIR date or dateTime; a partial one is no day."""
     if not isinstance(value, str) or len(value) < 10 or value[10:11] not in ("", "T"):
         raise InvalidArgument(f"{path}: expected a whole date, for example 2026-01-02")
@@ -240,7 +242,7 @@ def _date(value: Any, path: str) -> date:
         raise InvalidArgument(f"{path}: expected a date, for example 2026-01-02") from None
 
 
-def _code(concept: Any, path: str) -> str:
+def read_code(concept: Any, path: str) -> str:
     """The first code of a CodeableConcept."""
     if isinstance(concept, Mapping):
         for coding in concept.get("coding") or ():

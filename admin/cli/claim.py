@@ -1,0 +1,34 @@
+"""`medfabric claim`: from a FHIR Claim to its payment."""
+
+from admin.cli.claimdeciding import adjudicate, decide_appeal, pay, pend
+from admin.cli.claimfiling import appeal, reconcile, replace, submit, supply, void
+from admin.cli.claimseeing import list_, show, watch
+from admin.cli.claimstating import authorize, coverage, key, provider, table
+from admin.cli.frame import Group
+
+group = Group(
+    "claim",
+    help="""Claims: submit, adjudicate, pay, appeal, watch.
+
+    A provider files a FHIR Claim with a payer, or a payer enters what reached it by another
+    channel. Amounts, services and diagnoses go to the parties' private collection; the ledger
+    sees handles, codes and commitments. Each claim is checked automatically, with reason codes
+    (CARC, RARC) that every 835 carries. Ids can be shortened while they are unique.
+    """,
+    examples=[
+        "medfabric claim coverage member.json --patient 7c1f… --as UnitedPayer/intake",
+        "medfabric claim submit claim.json --patient 7c1f… --coverage 55d2… --evidence 91ab… \\",
+        "    --label N --as GeneralHospital/billing",
+        "medfabric claim adjudicate 7f3a --as UnitedPayer/adjudicator",
+        "medfabric claim pay 7f3a --trace EFT-7 --as UnitedPayer/adjudicator",
+        "medfabric claim show 7f3a --details --as GeneralHospital/billing",
+        "medfabric claim watch --as UnitedPayer/intake",
+    ],
+)
+
+for command in (
+    *(submit, list_, show, watch, replace, supply, appeal, reconcile, void),
+    *(adjudicate, pend, pay, decide_appeal),
+    *(coverage, provider, authorize, table, key),
+):
+    group.add_command(command)

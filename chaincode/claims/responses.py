@@ -1,0 +1,136 @@
+"""A decided claim → FHIR R4 `ClaimResponse`. Pure; amounts come as `Decimal` with two places.
+
+References are to handles (`Patient/<handle>`, `Claim/<handle>`): whoever holds the originals knows
+what they stand for. An adjustment (835 CAS) is an `adjudication` whose category is its group code,
+and FHIR's own where there is one (deductible, copay), and whose reason is CARC and RARC.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from chaincode.claims.details import Adjudication, Adjustment, ClaimFile, Details, LineDecision
+from chaincode.claims.model import Claim
+from chaincode.claims.states import Outcome, Status
+from chaincode.errors import InvalidArgument
+
+ADJUDICATION = "http://terminology.hl7.org/CodeSystem/adjudication"
+CLAIM_TYPE = "http://terminology.hl7.org/CodeSystem/claim-type"
+CARC_SYSTEM = "https://x12.org/codes/claim-adjustment-reason-codes"
+RARC_SYSTEM = "https://x12.org/codes/remittance-advice-remark-codes"
+GROUP_SYSTEM = "https://x12.org/codes/claim-adjustment-group-codes"
+MEMBER_SYSTEM = "urn:medfabric:org"
+_CATEGORIES = {"1": "deductible", "3": "copay"}
+
+
+def build_claim_response(claim: Claim, file: ClaimFile) -> dict[str, Any]:
+    """The ClaimResponse of the newest decision. Raises InvalidArgument: it is not decided."""
+    if file.details is None or not file.decisions or claim.outcome is None:
+        raise InvalidArgument("claim: there is no decision to answer with")
+    details, made = file.details.details, file.decisions[-1].adjudication
+    response: dict[str, Any] = {
+        "resourceType": "ClaimResponse",
+        "id": f"{claim.claim}-{claim.decision_version}",
+        "status": "cancelled" if claim.status in (Status.VOIDED, Status.REPLACED) else "active",
+        "type": _concept(CLAIM_TYPE, details.type.value),
+        "use": details.use.value,
+        "patient": {"reference": f"Patient/{claim.patient}"},
+        "created": claim.updated_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "insurer": _member(claim.payer),
+        "requestor": {
+            "identifier": {
+                "system": "http://hl7.org/fhir/sid/us-npi",
+                "value": details.provider_npi,
+            }
+        },
+        "request": {"reference": f"Claim/{claim.claim}"},
+        # FHIR's outcome tells of the processing, which is complete; the disposition tells the rest.
+        "outcome": "complete",
+        "disposition": _DISPOSITIONS[claim.outcome],
+        "item": [_item(line, made.currency) for line in made.lines],
+        "total": _totals(made),
+    }
+    if insurance := _insurance(details):
+        response["insurance"] = insurance
+    if file.remittances:
+        paid = file.remittances[-1].remittance
+        response["payment"] = {
+            "type": _concept("http://terminology.hl7.org/CodeSystem/ex-paymenttype", "complete"),
+            "date": paid.paid_on.isoformat(),
+            "amount": _money(paid.paid, paid.currency),
+            "identifier": {"value": paid.trace},
+        }
+    if notes := _notes(claim):
+        response["processNote"] = notes
+    return response
+
+
+_DISPOSITIONS = {
+    Outcome.PAID: "Claim settled as per contract.",
+    Outcome.PARTIAL: "Claim settled in part; see the adjustments.",
+    Outcome.DENIED: "Claim denied; see the adjustments.",
+}
+
+
+def _item(line: LineDecision, currency: str) -> dict[str, Any]:
+    return {
+        "itemSequence": line.sequence,
+        "adjudication": [
+            _amount("submitted", line.charge, currency),
+            *(_adjustment(one, currency) for one in line.adjustments),
+            _amount("benefit", line.paid, currency),
+        ],
+    }
+
+
+def _amount(category: str, cents: int, currency: str) -> dict[str, Any]:
+    return {"category": _concept(ADJUDICATION, category), "amount": _money(cents, currency)}
+
+
+def _adjustment(one: Adjustment, currency: str) -> dict[str, Any]:
+    """CAS: group and CARC; FHIR's own category where it has one."""
+    category = _concept(GROUP_SYSTEM, one.group.value)
+    if one.carc in _CATEGORIES:
+        category["coding"].append({"system": ADJUDICATION, "code": _CATEGORIES[one.carc]})
+    reason = _concept(CARC_SYSTEM, one.carc)
+    if one.rarc:
+        reason["coding"].append({"system": RARC_SYSTEM, "code": one.rarc})
+    return {"category": category, "reason": reason, "amount": _money(one.amount, currency)}
+
+
+def _totals(made: Adjudication) -> list[dict[str, Any]]:
+    return [
+        _amount("submitted", made.charge, made.currency),
+        _amount("benefit", made.paid, made.currency),
+    ]
+
+
+def _insurance(details: Details) -> list[dict[str, Any]]:
+    return [
+        {
+            "sequence": item.sequence,
+            "focal": item.focal,
+            "coverage": {"reference": f"Coverage/{item.coverage}"},
+        }
+        for item in details.insurance
+    ]
+
+
+def _notes(claim: Claim) -> list[dict[str, Any]]:
+    if claim.appeal_deadline is None:
+        return []
+    text = f"The decision can be appealed until {claim.appeal_deadline:%Y-%m-%d}."
+    return [{"number": 1, "type": "display", "text": text}]
+
+
+def _member(msp_id: str) -> dict[str, Any]:
+    return {"identifier": {"system": MEMBER_SYSTEM, "value": msp_id}}
+
+
+def _concept(system: str, code: str) -> dict[str, Any]:
+    return {"coding": [{"system": system, "code": code}]}
+
+
+def _money(cents: int, currency: str) -> dict[str, Any]:
+    return {"value": Decimal(cents).scaleb(-2).quantize(Decimal("0.01")), "currency": currency}
