@@ -99,7 +99,16 @@ def running(care: Care) -> Iterator[None]:
 
 def write_network(folder: Path) -> Care:
     """The folder holds the example with ports that are free now, and the demo's patients."""
-    text = EXAMPLE.read_text()
+    shutil.copy(EXAMPLE, folder / "network.yaml")
+    move_ports(folder / "network.yaml")
+    for file in DATA.glob("*.*json"):
+        shutil.copy(file, folder / file.name)
+    return Care(folder)
+
+
+def move_ports(file: Path) -> None:
+    """The network file names ports that are free now, in the same order as before."""
+    text = file.read_text()
     ports = sorted({int(port) for port in re.findall(r"port: (\d+)", text)})
     for _ in range(200):
         # Below the ephemeral range, which every outgoing connection draws its port from.
@@ -107,9 +116,7 @@ def write_network(folder: Path) -> Care:
         moved = text
         for index, port in enumerate(ports):
             moved = moved.replace(f"port: {port}}}", f"port: {base + 10 * index}}}")
-        (folder / "network.yaml").write_text(moved)
-        if not get_taken(list_listeners(load_topology(folder / "network.yaml"))):
-            break
-    for file in DATA.glob("*.*json"):
-        shutil.copy(file, folder / file.name)
-    return Care(folder)
+        file.write_text(moved)
+        if not get_taken(list_listeners(load_topology(file))):
+            return
+    raise AssertionError("no free ports for a network")
