@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
 from chaincode.dialer import ChaincodeDialer
 from chaincode.errors import ConfigurationError
+from chaincode.loading import load_chaincode
 from chaincode.logs import configure_logging
 from chaincode.metrics import Metrics
 from chaincode.response import Chaincode
-from chaincode.server import ChaincodeServer
+from chaincode.server import ChaincodeServer, validate_bindable
 from chaincode.session import DEFAULT_CAPACITY, Capacity, NoObserver, Observer
 from chaincode.settings import (
     ClientSettings,
@@ -50,6 +51,9 @@ Environment (flags win):
   CORE_PEER_TLS_ENABLED, CORE_PEER_TLS_ROOTCERT_FILE,
   CORE_TLS_CLIENT_KEY_FILE, CORE_TLS_CLIENT_CERT_FILE
                                TLS when dialling a peer
+
+With --reload each saved version of the code takes over on the same address and package id, once
+it was loaded; a version with a mistake is told with its line, and the old one serves on.
 
 SIGTERM and SIGINT let running transactions end (--grace) and then stop.
 No argument, key, value or result is ever logged; -v adds sizes and digests.
@@ -104,6 +108,14 @@ class _Options:
     metavar="SECONDS",
     type=click.FloatRange(0),
 )
+@click.option("--reload", is_flag=True, help="For development: serve each saved version anew.")
+@click.option(
+    "--watch",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="With --reload: watch all files of this folder, too; can be repeated.",
+)
 @click.option("--log-format", type=click.Choice(["json", "text"]), default="json")
 @click.option("-v", "--verbose", is_flag=True, help="Log each transaction with sizes and digests.")
 @click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only.")
@@ -116,6 +128,8 @@ def main(
     max_running: int,
     max_waiting: int,
     grace: float,
+    reload: bool,
+    watch: tuple[Path, ...],
     log_format: str,
     verbose: bool,
     quiet: bool,
@@ -135,26 +149,13 @@ def main(
         grace=grace,
     )
     try:
-        _runner()(_serve(options, load_chaincode(served)))
+        if reload:
+            asyncio.run(_develop(options, watch))
+        else:
+            _runner()(_serve(options, load_chaincode(served)))
     except ConfigurationError as error:
         click.echo(f"chaincode: {error}", err=True)
         sys.exit(EXIT_USAGE)
-
-
-def load_chaincode(place: str) -> Chaincode:
-    """The chaincode at `module:name`, called if it is a function. Raises ConfigurationError."""
-    module_name, separator, name = place.partition(":")
-    try:
-        found = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"--chaincode {place}: {error}") from None
-    if not separator:
-        raise ConfigurationError(f"--chaincode {place}: expected module:name")
-    made = found if hasattr(found, "invoke") and not isinstance(found, type) else found()
-    if not hasattr(made, "invoke"):
-        raise ConfigurationError(f"--chaincode {place}: has no method invoke")
-    chaincode: Chaincode = made
-    return chaincode
 
 
 async def _serve(options: _Options, chaincode: Chaincode) -> None:
@@ -163,15 +164,38 @@ async def _serve(options: _Options, chaincode: Chaincode) -> None:
         metrics = Metrics()
         metrics.serve(validate_address(options.metrics_address, "CHAINCODE_METRICS_ADDRESS"))
         observer = metrics
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    stopping = stop_on_signals()
     # CORE_PEER_ADDRESS alone means a launched chaincode; an address to listen on wins over it.
     listens = options.address or os.environ.get("CHAINCODE_SERVER_ADDRESS")
     if options.peer_address and not listens:
         await _dial(options, chaincode, observer, stopping)
     else:
         await _listen(options, chaincode, observer, stopping)
+
+
+async def _develop(options: _Options, trees: Sequence[Path]) -> None:
+    from chaincode.development.child import Orders, Target
+    from chaincode.development.news import describe
+    from chaincode.development.reloader import Reloader
+
+    if options.metrics_address:
+        raise ConfigurationError("--reload serves no metrics: leave --metrics-address out")
+    environment = dict(os.environ)
+    environment["CHAINCODE_SERVER_ADDRESS"] = read_server_address(os.environ, options.address)
+    environment["CHAINCODE_ID"] = read_chaincode_id(os.environ, options.chaincode_id)
+    target = Target("", environment)
+    validate_bindable(target.settings(options.grace).address)
+    orders = Orders(options.served, (target,), options.grace)
+    reloader = Reloader(orders, tell=lambda news: click.echo(describe(news), err=True), trees=trees)
+    await reloader.run(stop_on_signals())
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
 
 
 async def _listen(

@@ -36,7 +36,6 @@ OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
-    ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a helper
 )
 
 
@@ -57,7 +56,8 @@ class ChaincodeServer:
 
     async def start(self) -> None:
         """Listen. Raises ConfigurationError: the address cannot be bound."""
-        self._server = grpc.aio.server(options=OPTIONS)
+        shared = ("grpc.so_reuseport", int(self._settings.share_port))
+        self._server = grpc.aio.server(options=(*OPTIONS, shared))
         service = _Service(self._streams)
         chaincode_shim_pb2_grpc.add_ChaincodeServicer_to_server(service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -92,7 +92,8 @@ class ChaincodeServer:
 
     def _bind(self) -> int:
         address, tls = self._settings.address, self._settings.tls
-        validate_bindable(address)
+        if not self._settings.share_port:  # a second server on the same port is a mistake
+            validate_bindable(address)
         try:
             if tls is None:
                 return int(self._server.add_insecure_port(address))

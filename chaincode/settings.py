@@ -43,13 +43,17 @@ class ClientTls:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """A chaincode as a service: peers dial it."""
+    """A chaincode as a service: peers dial it.
+
+    With `share_port` it listens beside another server on the same port, which it will replace.
+    """
 
     chaincode_id: str
     address: str
     tls: ServerTls | None = None
     capacity: Capacity = DEFAULT_CAPACITY
     grace: float = DEFAULT_GRACE_SECONDS
+    share_port: bool = False
 
 
 @dataclass(frozen=True, slots=True)

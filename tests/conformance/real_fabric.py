@@ -9,6 +9,7 @@
 
 The binaries come from FABRIC_BIN (a folder) or PATH, the sample `core.yaml` and `orderer.yaml` from
 FABRIC_CFG_PATH or from `config`, `sampleconfig` or `src/sampleconfig` beside the binaries' folder.
+Fabric 3 and Fabric 2.5 both do; the channel's capabilities follow from what `peer version` says.
 Where they are missing, `RealFabric.start` skips the test and says so. Every process is stopped by
 its own handle.
 """
@@ -21,6 +22,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -130,6 +132,8 @@ class RealFabric:
     channel: str = CHANNEL
     launcher: str = ""
     """Text of an external builder's `run` script: peers then launch chaincode, dialling nobody."""
+    version: tuple[int, int] = (3, 1)
+    """Fabric's major and minor version."""
     _config_folder: Path = Path()
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -151,7 +155,15 @@ class RealFabric:
             for number in (1, 2)
         )
         fabric = cls(
-            folder, bin_folder, organizations, ports[6], ports[7], channel, launcher, config_folder
+            folder=folder,
+            bin_folder=bin_folder,
+            organizations=organizations,
+            orderer_port=ports[6],
+            admin_port=ports[7],
+            channel=channel,
+            launcher=launcher,
+            version=read_version(bin_folder),
+            _config_folder=config_folder,
         )
         try:
             fabric._generate()
@@ -532,6 +544,15 @@ def find_binaries() -> Path:
     return folder
 
 
+def read_version(bin_folder: Path) -> tuple[int, int]:
+    """Major and minor version of the `peer` in this folder; (3, 1) where it was built without."""
+    told = subprocess.run(
+        [str(bin_folder / "peer"), "version"], capture_output=True, text=True, check=True
+    ).stdout
+    found = re.search(r"Version: v?(\d+)\.(\d+)", told)
+    return (int(found[1]), int(found[2])) if found else (3, 1)
+
+
 def find_config(bin_folder: Path) -> Path:
     """The folder that holds Fabric's sample core.yaml and orderer.yaml; skips without one."""
     given = os.environ.get("FABRIC_CFG_PATH")
@@ -622,7 +643,7 @@ def _describe_channel(fabric: RealFabric) -> dict[str, Any]:
         "Profiles": {
             "Channel": {
                 "Policies": implicit,
-                "Capabilities": {"V3_0": True},
+                "Capabilities": {"V3_0" if fabric.version >= (3, 0) else "V2_0": True},
                 "Orderer": {
                     "OrdererType": "etcdraft",
                     "BatchTimeout": "200ms",
