@@ -94,8 +94,11 @@ class SqliteStore:
         self._tip_hash = self._read_tip_hash()
 
     @classmethod
-    def create(cls, folder: Path, channel_id: str) -> "SqliteStore":
+    def create(cls, folder: Path, channel_id: str, *, durable: bool = True) -> "SqliteStore":
         """Make an empty ledger in `folder`.
+
+        One that is not `durable` is for a reckoning that is thrown away: it waits for no disk, and
+        a power cut may damage it.
 
         Raises:
             StoreError: there is a ledger already, or the folder cannot be written.
@@ -106,6 +109,8 @@ class SqliteStore:
         with _explained(path):
             folder.mkdir(parents=True, exist_ok=True)
             connection = connect(path)
+            if not durable:
+                connection.execute("PRAGMA synchronous = OFF")
             with _transaction(connection):
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)

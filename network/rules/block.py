@@ -245,7 +245,7 @@ def validate_block(
     _validate_position(block, previous)
     if len(block.metadata.metadata) < METADATA_SLOTS:
         raise InvalidBlock(f"block {number} has no metadata or too few metadata entries")
-    _validate_well_formed(block)
+    validate_well_formed(block)
     computed = data_hash(block.data.data)
     if computed != block.header.data_hash:
         raise InvalidBlock(
@@ -253,7 +253,7 @@ def validate_block(
             f"Header: {block.header.data_hash.hex()}, Data: {computed.hex()}"
         )
     if previous is not None:
-        _validate_signatures(block, policy, consenters)
+        validate_signatures(block, policy, consenters)
 
 
 def _validate_position(block: Any, previous: Any | None) -> None:
@@ -275,8 +275,12 @@ def _validate_position(block: Any, previous: Any | None) -> None:
         )
 
 
-def _validate_well_formed(block: Any) -> None:
-    """VerifyTransactionsAreWellFormed; a lone config envelope is exempt, as there."""
+def validate_well_formed(block: Any) -> None:
+    """What VerifyTransactionsAreWellFormed asks; a lone config envelope is exempt, as there.
+
+    Raises:
+        InvalidBlock: the block is empty, or an envelope lacks a part or has another byte form.
+    """
     number = block.header.number
     if not block.data.data:
         raise InvalidBlock(f"block {number} is empty")
@@ -295,9 +299,14 @@ def _validate_well_formed(block: Any) -> None:
             raise InvalidBlock(f"block {number}: transaction {index} does not match its raw form")
 
 
-def _validate_signatures(
-    block: Any, policy: SignaturePolicy, consenters: Mapping[int, bytes]
+def validate_signatures(
+    block: Any, policy: SignaturePolicy, consenters: Mapping[int, bytes] = NO_CONSENTERS
 ) -> None:
+    """What the channel asks of the orderers' signatures on `block`.
+
+    Raises:
+        InvalidBlock: they do not satisfy `policy`, or cannot be read.
+    """
     number = block.header.number
     try:
         policy.evaluate(block_signed_data(block, consenters))
