@@ -41,14 +41,21 @@ class AccessControl:
             AccessDenied: it may not, or the channel is unknown.
         """
         if resource in LOCAL_POLICIES:
-            self._validate_local(LOCAL_POLICIES[resource], signed)
+            self.validate_local(LOCAL_POLICIES[resource], signed)
             return
         if not channel_id:
             raise AccessDenied(
                 "Invalid channel ID name during check policy on signed data. "
                 "Name must be different from nil."
             )
-        path = self._path(resource, channel_id)
+        self.validate_policy(self._path(resource, channel_id), channel_id, signed)
+
+    def validate_policy(self, path: str, channel_id: str, signed: SignedData) -> None:
+        """The signer satisfies the channel policy at `path`; its signature is verified here.
+
+        Raises:
+            AccessDenied: it does not, or the channel is unknown.
+        """
         try:
             self._config(channel_id).policies.get(path).evaluate([signed])
         except PolicyUnsatisfied as error:
@@ -78,7 +85,12 @@ class AccessControl:
             raise AccessDenied(f"Failed to get policy manager for channel [{channel_id}]")
         return config
 
-    def _validate_local(self, policy: str, signed: SignedData) -> None:
+    def validate_local(self, policy: str, signed: SignedData) -> None:
+        """The signer is one of this organisation's "Admins" or "Members".
+
+        Raises:
+            AccessDenied: it is not.
+        """
         during = f"during channelless check policy with policy [{policy}]"
         try:
             identity = self._local.identity(signed.identity)

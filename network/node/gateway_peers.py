@@ -14,7 +14,6 @@ from fabric_protos.peer import peer_pb2_grpc, proposal_pb2, proposal_response_pb
 
 from network.node.channel import PeerChannel
 from network.node.connections import Connections
-from network.node.deployed_chaincodes import DeployedChaincodes
 from network.node.membership import Member, Membership
 from network.rules.endorsement import SYSTEM_CHAINCODES, ProposalRefused
 from network.rules.endorsement_interest import get_member_policies, get_policies
@@ -27,7 +26,6 @@ from network.rules.endorser_reply import (
     judge_unreachable,
 )
 from network.rules.identity import IdentityError
-from network.rules.lifecycle_state import ChaincodeDefinition
 from network.rules.policy import MalformedPolicy, compile_signature_policy
 
 log = logging.getLogger("gateway")
@@ -62,13 +60,11 @@ class GatewayPeers:
         msp_id: str,
         local: LocalEndorser,
         membership: Membership,
-        deployed: DeployedChaincodes,
         connections: Connections,
     ) -> None:
         self.msp_id = msp_id
         self._local = local
         self._membership = membership
-        self._deployed = deployed
         self._connections = connections
 
     def by_org(self, channel: PeerChannel, chaincode: str) -> dict[str, list[Endorser]]:
@@ -102,26 +98,39 @@ class GatewayPeers:
             NoLayout: none of the known ones does.
         """
         members = {member.endorser.peer_id: member for member in self._ranked(channel)}
-        with channel.snapshot() as snapshot:
-
-            def get_definition(name: str) -> ChaincodeDefinition | None:
-                deployed = self._deployed.find(channel.channel_id, snapshot, name)
-                return deployed.definition if deployed else None
-
-            policies = get_policies(interest, get_definition, channel.config)
-            readers = get_member_policies(interest, get_definition)
-            needed = {
-                call.name: str(definition.sequence)
-                for call in interest.chaincodes
-                if (definition := get_definition(call.name)) is not None
-            }
-        able = _build_reader_check(channel, readers, members)
+        get_definition = channel.find_definition
+        policies = get_policies(interest, get_definition, channel.config)
+        able = _build_reader_check(channel, get_member_policies(interest, get_definition))
+        needed = _list_sequences(channel, interest)
         return build_layouts(
             policies,
             [member.endorser for member in members.values() if able(member)],
             _build_principal_check(channel, members),
             lambda endorser: needed.items() <= members[endorser.peer_id].chaincodes.items(),
         )
+
+    def members(
+        self, channel: PeerChannel, interest: proposal_response_pb2.ChaincodeInterest
+    ) -> list[Member]:
+        """The peers that have the interest's chaincodes and belong to the collections it reads.
+
+        Raises:
+            NoLayout: a chaincode or a collection is unknown.
+        """
+        get_definition = channel.find_definition
+        for call in interest.chaincodes:
+            if call.name not in SYSTEM_CHAINCODES and get_definition(call.name) is None:
+                raise NoLayout(
+                    f"No metadata was found for chaincode {call.name} in channel "
+                    f"{channel.channel_id}"
+                )
+        able = _build_reader_check(channel, get_member_policies(interest, get_definition))
+        needed = _list_sequences(channel, interest)
+        return [
+            member
+            for member in self._ranked(channel)
+            if able(member) and needed.items() <= member.chaincodes.items()
+        ]
 
     async def ask(
         self,
@@ -170,9 +179,18 @@ class GatewayPeers:
 Check = Callable[[Member], bool]
 
 
-def _build_reader_check(
-    channel: PeerChannel, policies: Iterable[object], members: dict[str, Member]
-) -> Check:
+def _list_sequences(
+    channel: PeerChannel, interest: proposal_response_pb2.ChaincodeInterest
+) -> dict[str, str]:
+    """Chaincode → sequence, as members announce it, of those that the channel has defined."""
+    return {
+        call.name: str(definition.sequence)
+        for call in interest.chaincodes
+        if (definition := channel.find_definition(call.name)) is not None
+    }
+
+
+def _build_reader_check(channel: PeerChannel, policies: Iterable[object]) -> Check:
     """Whether a peer belongs to every collection that the transaction reads."""
     msps = channel.config.msps
     try:

@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -61,9 +61,10 @@ class Member:
 
     endorser: Endorser
     identity: Identity = field(repr=False)
+    serialized_identity: bytes = field(repr=False)
     height: int
     chaincodes: dict[str, str]
-    """name → version of what it can endorse."""
+    """name → sequence of the definition that it can endorse under."""
 
 
 class AnnouncedChannel(Protocol):
@@ -107,7 +108,7 @@ class Membership:
         pace: Pace = DEFAULT_PACE,
         time_window: timedelta = timedelta(minutes=15),
     ) -> None:
-        """`get_chaincodes` gives name → version of what this peer can endorse on a channel."""
+        """`get_chaincodes` gives name → sequence of what this peer can endorse on a channel."""
         self._signer = signer
         self.endpoint = endpoint
         self._connections = connections
@@ -137,6 +138,16 @@ class Membership:
             return []
         others = [_build_member(known.announced) for known in self._list_live(channel_id)]
         return [self._build_self(channel), *others]
+
+    def get_self(self) -> Member:
+        """This peer, of no channel."""
+        return Member(
+            Endorser(self.peer_id, self._signer.msp_id, self.endpoint),
+            self.identity,
+            self._signer.creator,
+            0,
+            {},
+        )
 
     def suspect(self, channel_id: str, peer_id: str) -> None:
         """The peer could not be reached: it is passed over until it announces itself again."""
@@ -343,12 +354,8 @@ class Membership:
         )
 
     def _build_self(self, channel: AnnouncedChannel) -> Member:
-        return Member(
-            Endorser(self.peer_id, self._signer.msp_id, self.endpoint),
-            self.identity,
-            channel.height,
-            self._get_chaincodes(channel.channel_id),
-        )
+        chaincodes = self._get_chaincodes(channel.channel_id)
+        return replace(self.get_self(), height=channel.height, chaincodes=chaincodes)
 
 
 class MembershipService(membership_pb2_grpc.MembershipServicer):  # type: ignore[misc]
@@ -379,6 +386,7 @@ def _build_member(announced: Announced) -> Member:
     return Member(
         Endorser(announced.peer_id, announced.identity.msp_id, announcement.endpoint),
         announced.identity,
+        announced.serialized_identity,
         announcement.height,
         dict(announcement.chaincodes),
     )

@@ -20,6 +20,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 
+from fabric_protos.discovery import protocol_pb2_grpc
 from fabric_protos.gateway import gateway_pb2_grpc
 from fabric_protos.peer import peer_pb2_grpc
 
@@ -34,6 +35,7 @@ from network.node.channel import PeerChannel
 from network.node.connections import Connections
 from network.node.deliver import Deliver
 from network.node.deployed_chaincodes import DeployedChaincodes
+from network.node.discovery import Discovery, DiscoveryService
 from network.node.endorser import Endorser, EndorserService
 from network.node.execution import Executor, SystemChaincode
 from network.node.gateway import Gateway, GatewayOptions
@@ -234,21 +236,30 @@ class Peer:
         private_data_pb2_grpc.add_PrivateDataServicer_to_server(
             PrivateDataService(self._exchange), server
         )
+        peers = GatewayPeers(
+            self._identity.signer.msp_id, self.endorser, self.membership, self._connections
+        )
         if self._settings.get_bool("peer.gateway.enabled", True):
-            gateway_pb2_grpc.add_GatewayServicer_to_server(self._build_gateway(), server)
+            gateway_pb2_grpc.add_GatewayServicer_to_server(self._build_gateway(peers), server)
+        if self._settings.get_bool("peer.discovery.enabled", True):
+            protocol_pb2_grpc.add_DiscoveryServicer_to_server(self._build_discovery(peers), server)
 
-    def _build_gateway(self) -> GatewayService:
+    def _build_discovery(self, peers: GatewayPeers) -> DiscoveryService:
+        members = self._settings.get_bool("peer.discovery.orgMembersAllowedAccess")
+        discovery = Discovery(
+            self._access,
+            peers,
+            self.membership,
+            self.channels.get_channel,
+            local_policy="Members" if members else "Admins",
+        )
+        return DiscoveryService(discovery, binds_tls=self._grpc.mutual_tls_required)
+
+    def _build_gateway(self, peers: GatewayPeers) -> GatewayService:
         section, get_channel = "peer.gateway", self.channels.get_channel
         options = GatewayOptions(
             self._settings.get_duration(f"{section}.endorsementTimeout", 30.0),
             self._settings.get_duration(f"{section}.broadcastTimeout", 30.0),
-        )
-        peers = GatewayPeers(
-            self._identity.signer.msp_id,
-            self.endorser,
-            self.membership,
-            self._deployed,
-            self._connections,
         )
         return GatewayService(
             Gateway(peers, self._connections, get_channel, options, self._overrides),
