@@ -1,4 +1,4 @@
-"""`medfabric chaincode`: deploy chaincodes, see what is deployed, call them."""
+"""`medfabric chaincode`: deploy chaincodes, see what is deployed, call them (see `development`)."""
 
 import json
 import sys
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from admin.cli.development import dev
 from admin.cli.frame import Context, Group, channel_option, dry_run_option, with_context
 from admin.errors import input_error
 from admin.output import Output
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
     examples=[
         "medfabric chaincode list",
         "medfabric chaincode deploy",
+        "medfabric chaincode dev assets:chaincode",
         "medfabric chaincode query audit:Trail HANDLE --as GeneralHospital/Admin",
     ],
 )
 def group() -> None:
-    """Deploy chaincodes by Fabric's lifecycle, see what is deployed, call them."""
+    """Develop chaincodes, deploy them by Fabric's lifecycle, see what is deployed, call them."""
+
+
+group.add_command(dev)
 
 
 @group.command(

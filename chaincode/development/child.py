@@ -176,8 +176,7 @@ def _load(place: str) -> Chaincode | None:
 async def _serve(orders: Orders, loaded: Chaincode) -> bool:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_reader(sys.stdin.fileno(), stopping.set)  # nothing more is said there, but its end
     servers: list[ChaincodeServer] = []
     try:

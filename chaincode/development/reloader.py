@@ -53,10 +53,7 @@ class Reloader:
         self._child: _Child | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Serve until `stopping` is set; then nothing of it runs.
-
-        Raises ConfigurationError: an address cannot be listened on.
-        """
+        """Serve until `stopping` is set; then nothing of it runs."""
         stop = asyncio.create_task(stopping.wait())
         try:
             first = await self._first(stop)

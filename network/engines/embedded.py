@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +37,7 @@ from network.engines.ports import (
     list_service_listeners,
     wait_until_answered,
 )
-from network.engines.processplan import NodeState, Order, Service
+from network.engines.processplan import NodeProcess, NodeState, Order, Service
 from network.engines.status import get_status
 
 PRELOAD = (
@@ -163,6 +164,56 @@ class EmbeddedEngine:
     def chaincodes(self) -> list[ServedChaincode]:
         """What the organisations' chaincode servers run."""
         return artefacts.build_packages(self.layout, self.topology)
+
+    def chaincode_environment(self, served: ServedChaincode) -> Mapping[str, str]:
+        """What an organisation's chaincode server is told: address, package id, TLS files."""
+        return artefacts.chaincode_process(self.layout, self.topology, served).environment
+
+    @asynccontextmanager
+    async def lend_chaincode(
+        self, organizations: Collection[str], *, timeout: float
+    ) -> AsyncIterator[None]:
+        """See `Engine`."""
+        wanted = {f"chaincode.{self.topology.organization(name).domain}" for name in organizations}
+        with _only_one(self.layout.run):
+            order = processplan.load_order(self.layout.run)
+            lent = tuple(node for node in order.nodes if node.name in wanted)
+            self._validate_lendable(wanted - {node.name for node in lent})
+            kept = tuple(node for node in order.nodes if node.name not in wanted)
+            self._start(replace(order, nodes=kept))
+        try:
+            await self._wait_ended(wanted, timeout)
+            yield
+        finally:
+            await self._take_back(lent, timeout)
+
+    def _validate_lendable(self, missing: Collection[str]) -> None:
+        if not self._supervisor():
+            raise EngineError("the network is down", "bring it up: medfabric network up")
+        if missing:
+            raise EngineError(
+                f"{', '.join(sorted(missing))} is not run by this network just now",
+                "end the other development loop, or bring it up: medfabric network up",
+            )
+
+    async def _wait_ended(self, names: Collection[str], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while left := [state.name for state in self._running() if state.name in names]:
+            if time.monotonic() > deadline:
+                raise EngineError(f"{', '.join(left)} does not end", "see: medfabric network logs")
+            await asyncio.sleep(0.05)
+
+    async def _take_back(self, lent: Iterable[NodeProcess], timeout: float) -> None:
+        with _only_one(self.layout.run):
+            order = processplan.load_order(self.layout.run)
+            known = {node.name for node in order.nodes}
+            back = tuple(node for node in lent if node.name not in known)
+            order = replace(order, nodes=order.nodes + back)
+            if not self._supervisor():  # taken down meanwhile
+                processplan.save_order(self.layout.run, order)
+                return
+            self._start(order)
+        await self._wait(timeout, only={node.name for node in back})
 
     # The supervisor
 

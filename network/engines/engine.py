@@ -4,7 +4,8 @@ An engine runs nodes and shows them. What is done to nodes after that (join a ch
 chaincode) goes over Fabric's protocols and belongs to no engine.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -172,6 +173,27 @@ class Engine(Protocol):
 
     def chaincodes(self) -> list[ServedChaincode]:
         """What the organisations' chaincode servers run."""
+        ...
+
+    def chaincode_environment(self, served: ServedChaincode) -> Mapping[str, str]:
+        """What an organisation's chaincode server is told: address, package id, TLS files."""
+        ...
+
+    def lend_chaincode(
+        self, organizations: Collection[str], *, timeout: float
+    ) -> AbstractAsyncContextManager[None]:
+        """Inside of it the caller serves these organisations' chaincode on the same addresses.
+
+        Afterwards the organisations' own servers run again, unless the network was taken down.
+
+        Args:
+            organizations: their names.
+            timeout: seconds to wait for servers to end and to run again.
+
+        Raises:
+            EngineError: the network is down, or an organisation's server does not run here.
+            NotReadyError: a server did not come back.
+        """
         ...
 
 
