@@ -40,10 +40,9 @@ def node_client() -> Path:
 
 
 @pytest.fixture(scope="module")
-def seen(node_client: Path, care: Care) -> dict[str, Any]:
+def seen(node_client: Path, people: Care) -> dict[str, Any]:
     """What the client saw on the embedded network."""
-    if not (care.network / USERS).exists():
-        care.enroll("PatientTrust/registrar", role="service")
+    care = people
     msp = care.network / USERS
     given = {
         "endpoint": f"127.0.0.1:{care.port('PatientTrust')}",
