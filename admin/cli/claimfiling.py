@@ -119,7 +119,7 @@ def replace(context: Context, claim: str, file: str, channel: str | None, **said
             held = await claims.resolve(claim)
             return await claims.replace(held, sources[0], _options(session, said))
 
-    _show_one(context, context.run(work()), f"replaced {shorten(claim)}")
+    _show_one(context, context.run(work()), f" in place of {shorten(claim)}")
 
 
 @click.command(
@@ -221,7 +221,7 @@ def _options(session: HealthSession, said: dict[str, Any], **more: Any) -> "Fili
 
 def _show_submitted(context: Context, done: "list[Submitted]") -> None:
     if len(done) == 1:
-        _show_one(context, done[0], "submitted")
+        _show_one(context, done[0])
         return
     refused = [one for one in done if one.refused]
     context.output.result(
@@ -236,14 +236,14 @@ def _show_submitted(context: Context, done: "list[Submitted]") -> None:
         raise click.exceptions.Exit(int(ExitCode.REFUSED))
 
 
-def _show_one(context: Context, one: "Submitted", verb: str) -> None:
+def _show_one(context: Context, one: "Submitted", more: str = "") -> None:
     if one.refused:
         raise _refusal(context, one)
     payer = context.wallet.member(one.payer).name
     result = one.result
     status = result.status.value if result.status else ""
     place = f"in block {one.block_number} ({one.seconds * 1000:.0f} ms)"
-    text = f"✓ claim {shorten(one.claim)} {verb} to {payer} {place}"
+    text = f"✓ claim {shorten(one.claim)} submitted to {payer}{more} {place}"
     if result.existing:
         text = f"✓ claim {shorten(one.claim)} is at {payer} already: {status}"
     lines = [text, *(f"  {line}" for line in tell_checks(result.checks, one.claim))]

@@ -127,6 +127,7 @@ _SAID = {
 
 
 def _said(kind: str) -> str:
+    kind = kind.rpartition(".")[2]  # FHIR's own rules are named after pydantic's
     return _SAID.get(kind, f"has a wrong value ({kind.replace('_', ' ')})")
 
 

@@ -75,11 +75,12 @@ class FilingOptions:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A claim ready to be sent."""
+    """A claim ready to be sent; `held` is how it stands, if exactly this was sent before."""
 
     where: str
     filing: Filing
     sealed: SealedDetails
+    held: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +214,14 @@ class Claims:
         if len(claim) >= HANDLE_LENGTH:
             return await self.get(claim)
         found = [one async for one in self.listed() if one.claim.startswith(claim)]
-        if len(found) != 1:
+        if not found:
             raise input_error(
-                f"{claim!r} begins {len(found)} of the organisation's claims",
+                f"no claim of {self._profile.organization.name} begins with {claim!r}",
+                "see which there are: medfabric claim list",
+            )
+        if len(found) > 1:
+            raise input_error(
+                f"{len(found)} claims of {self._profile.organization.name} begin with {claim!r}",
                 "write more of the handle; see: medfabric claim list",
             )
         return found[0]
@@ -281,7 +287,7 @@ class Claims:
                 "send it with: medfabric claim replace CLAIM FILE",
                 source.where,
             )
-        return Prepared(source.where, filing, sealed)
+        return Prepared(source.where, filing, sealed, held)
 
     async def _card(self, parts: Sequence[str]) -> tuple[Card, Claim | None]:
         """The card of a claim, and the claim if it is live; what was rejected is sent as new."""
@@ -363,10 +369,11 @@ class Claims:
 
     async def _send(self, chunk: list[Prepared], options: FilingOptions) -> list[Submitted]:
         """The chunk's claims are sent, each in its room."""
-        support = await self._support(chunk, options)
-        results: dict[str, Submitted] = {}
-        shared = [one for one in chunk if one.filing.room is Room.SHARED]
-        own = [one for one in chunk if one.filing.room is Room.OWN]
+        results = {one.filing.claim: _existing(one, one.held) for one in chunk if one.held}
+        fresh = [one for one in chunk if one.held is None]
+        shared = [one for one in fresh if one.filing.room is Room.SHARED]
+        own = [one for one in fresh if one.filing.room is Room.OWN]
+        support = await self._support(fresh, options) if fresh else Support()
         if shared and options.ask_first and not self.own_room:
             shared = await self._stop_at_own_peer(shared, support, results)
         if len(shared) == 1:
@@ -470,6 +477,11 @@ class Claims:
     @property
     def _cards(self) -> Cards:
         return Cards(self._surroundings, self._profile.organization, open_key(self._surroundings))
+
+
+def _existing(one: Prepared, held: Claim) -> Submitted:
+    result = SubmissionResult(held.claim, held.status, held.version, True, held.checks)
+    return replace(_submitted(one, result), transaction_id=held.tx_id)
 
 
 def _submitted(
