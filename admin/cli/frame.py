@@ -250,8 +250,11 @@ class Root(LazyGroup):
         """Runs a command line and exits; 0 is done, the rest as `ExitCode` says."""
         arguments = list(sys.argv[1:] if args is None else args)
         try:
-            super().main(arguments, prog_name or "medfabric", standalone_mode=False, **extra)
-            code = 0
+            ended = super().main(
+                arguments, prog_name or "medfabric", standalone_mode=False, **extra
+            )
+            # click hands back the code of `Context.exit`, and otherwise what the command returned.
+            code = ended if isinstance(ended, int) else 0
         except click.exceptions.Exit as ending:
             code = ending.exit_code
         except _ReaderGone:

@@ -94,6 +94,20 @@ def open_folder(path: Path, channel_id: str | None = None) -> BlockFolder:
     return BlockFolder(path, chosen, paths, tuple(faults), tuple(notes))
 
 
+def read_block_file(file: Path) -> Any:
+    """The block (`common.Block`) in a file.
+
+    Raises:
+        FaultError: there is no such file, or it holds no block.
+    """
+    try:
+        return open_block(file.read_bytes())
+    except OSError as error:
+        raise input_error("this file cannot be read", "", str(file)) from error
+    except MalformedMessage as error:
+        raise input_error("this file holds no block", "", str(file)) from error
+
+
 def _look_into(file: Path) -> _Found | None:
     try:
         block = open_block(file.read_bytes())
