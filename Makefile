@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo demo-clean test lint fix protos protos-check schema schema-check clean python-check
+.PHONY: help dev demo demo-clean test conformance lint fix protos protos-check schema schema-check clean python-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ demo-clean: $(STAMP) ## Take the demo's network down and delete it
 
 test: $(STAMP) ## Run every test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+conformance: $(STAMP) ## Run the tests beside Fabric's own programs (FABRIC_BIN), at full length
+	CONFORMANCE_TRANSACTIONS=10000 $(BIN)/python -m pytest -s tests/conformance $(PYTEST_ARGS)
 
 lint: $(STAMP) protos-check schema-check ## Check style, types, floors and generated files
 	$(BIN)/ruff check .

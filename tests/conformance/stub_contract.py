@@ -249,6 +249,17 @@ class StubContract(Contract, name="stub"):
         await ctx.stub.put_state(key, str(value).encode())
         return value
 
+    @transaction
+    async def Count(self, ctx: Context, key: str, seeds: list[str]) -> int:
+        """Add one, and read the seeds at once: each holds its own name, unless mixed up."""
+        read = (ctx.stub.get_state(seed) for seed in seeds)
+        before, *values = await asyncio.gather(ctx.stub.get_state(key), *read)
+        if values != [seed.encode() for seed in seeds]:
+            raise Conflict("answers were mixed up")
+        value = int(before or b"0") + 1
+        await ctx.stub.put_state(key, str(value).encode())
+        return value
+
     @query
     async def Large(self, ctx: Context, size: int) -> bytes:
         return b"x" * size

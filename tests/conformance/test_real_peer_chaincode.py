@@ -9,8 +9,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,14 +19,13 @@ import pytest
 from tests.chaincode.authority import Authority
 from tests.conformance.real_fabric import (
     FabricCommandError,
-    Package,
     RealFabric,
     free_ports,
     make_endorser_stub,
     read_proposal_response,
 )
+from tests.conformance.served import ANYONE, Served
 
-ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = [
     {
         "name": name,
@@ -44,36 +41,6 @@ COLLECTIONS = [
         ("first", "OR('Org1MSP.member')"),
     )
 ]
-ANYONE = "OR('Org1MSP.peer','Org2MSP.peer')"
-
-
-class Served:
-    """A chaincode server process."""
-
-    def __init__(self, package: Package, folder: Path, **env: str) -> None:
-        self.log = folder / f"{package.name}.server.log"
-        self._command = [
-            *(sys.executable, "-m", "chaincode", "-v"),
-            *("--chaincode", "tests.conformance.stub_contract:chaincode"),
-        ]
-        self._env = os.environ | {
-            "CHAINCODE_SERVER_ADDRESS": package.address,
-            "CHAINCODE_ID": package.package_id,
-            **env,
-        }
-        self.process = self._spawn()
-
-    def restart(self) -> None:
-        self.stop()
-        self.process = self._spawn()
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(40)
-
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            return subprocess.Popen(self._command, cwd=ROOT, env=self._env, stdout=log, stderr=log)
 
 
 class Bench:
@@ -99,7 +66,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("fabric")
     with RealFabric.start(folder) as fabric:
         package = fabric.package("stub", f"127.0.0.1:{free_ports(1)[0]}")
-        served = Served(package, folder)
+        served = Served(package, folder, "-v")
         try:
             fabric.deploy(package, policy=ANYONE, collections=COLLECTIONS)
             yield Bench(fabric, served)
@@ -357,6 +324,7 @@ def test_mutual_tls_init_and_a_call_from_one_chaincode_to_another(
     served = Served(
         package,
         tmp_path,
+        "-v",
         CHAINCODE_TLS_KEY=str(key),
         CHAINCODE_TLS_CERT=str(certificate),
         CHAINCODE_CLIENT_CA_CERT=str(peers.path),
