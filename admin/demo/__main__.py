@@ -23,13 +23,14 @@ MADE = ("visit.json", "visit.proof.json", "visit.block")
 NEXT = """
 The network is still up. Go on by hand:
 
-    cd {folder}
-    {program} network status
-    {program} consent check {{PATIENT}} --purpose TREAT --as CityClinic/dr.kim
-    {program} record request {{RECORD}} --purpose TREAT --as CityClinic/dr.kim
-    {program} tx explain {{TRANSACTION}}
-    {program} network logs peer0.hospital -f
-    {program} network down
+    cd {folder} && export PATH={programs}:$PATH
+    medfabric consent explain {patient} --purpose TREAT --as CityClinic/dr.kim
+    medfabric consent grant amelia-hart.consent.json --patient {patient} --as PatientTrust/amelia
+    medfabric record request {record} --purpose TREAT --as CityClinic/dr.kim
+    medfabric ledger verify
+    medfabric block list
+    medfabric network logs peer0.hospital -f
+    medfabric network down
 
 Take everything away again: make demo-clean
 """
@@ -48,14 +49,15 @@ def main() -> int:
     begun = time.perf_counter()
     stage = Stage(folder)
     try:
-        tell(stage)
+        ending = tell(stage)
     except StageError as failure:
         sys.stdout.write(f"\n✗ {failure}\n")
         return 1
     seconds = time.perf_counter() - begun
     sys.stdout.write(f"\n✓ {stage.chapter} chapters in {seconds:.0f} s.\n")
-    program = Path(sys.executable).parent / "medfabric"
-    sys.stdout.write(NEXT.format(folder=arguments.folder, program=program))
+    programs = Path(sys.executable).parent
+    told = {"folder": arguments.folder, "programs": programs}
+    sys.stdout.write(NEXT.format(**told, patient=ending.patient, record=ending.record))
     return 0
 
 

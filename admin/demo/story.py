@@ -1,12 +1,22 @@
 """The plot: one visit, from consent to an auditor's proof, across four organisations."""
 
+from dataclasses import dataclass
+
 from admin.demo.stage import Stage
 from admin.output import shorten
 
 REFUSED = 4
 
 
-def tell(stage: Stage) -> None:
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the story left on the ledger: the patient's handle and the record's."""
+
+    patient: str
+    record: str
+
+
+def tell(stage: Stage) -> Ending:
     """The whole story is told; every command of it ended as it should."""
     _bring_up(stage)
     patient = _enrol(stage)
@@ -17,6 +27,7 @@ def tell(stage: Stage) -> None:
     _claims(stage, patient, record)
     _revoke(stage, patient, consent, record)
     _audit(stage, patient, record)
+    return Ending(patient, record)
 
 
 def _bring_up(stage: Stage) -> None:
