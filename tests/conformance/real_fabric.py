@@ -30,7 +30,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -205,6 +205,13 @@ class RealFabric:
     def log(self, name: str) -> str:
         """What a process has printed."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def add_channel(self, name: str) -> RealFabric:
+        """Another channel of the same nodes, as seen through the result; all peers have joined."""
+        other = replace(self, channel=name)
+        other._generate_block()
+        other._join()
+        return other
 
     # --- chaincode --------------------------------------------------------------------------
 
@@ -418,7 +425,7 @@ class RealFabric:
         return self._run("peer", list(args), env)
 
     def _generate(self) -> None:
-        crypto, configtx = _describe_crypto(), _describe_channel(self)
+        crypto = _describe_crypto()
         (self.folder / "crypto.yaml").write_text(yaml.safe_dump(crypto))
         self._run(
             "cryptogen",
@@ -429,7 +436,11 @@ class RealFabric:
             ],
             {},
         )
-        (self.folder / "configtx.yaml").write_text(yaml.safe_dump(configtx, sort_keys=False))
+        self._generate_block()
+
+    def _generate_block(self) -> None:
+        configtx = yaml.safe_dump(_describe_channel(self), sort_keys=False)
+        (self.folder / "configtx.yaml").write_text(configtx)
         block = self.folder / f"{self.channel}.block"
         self._run(
             "configtxgen",
@@ -455,7 +466,7 @@ class RealFabric:
             ],
             {},
         )
-        self._wait_for("orderer", "Raft leader changed: 0 -> ")
+        self._wait_for("orderer", "Raft leader changed: 0 -> ", f"channel={self.channel}")
         for organization in self.organizations:
             self.peer(organization, "channel", "join", "-b", block)
 
@@ -501,10 +512,10 @@ class RealFabric:
                 stderr=subprocess.STDOUT,
             )
 
-    def _wait_for(self, name: str, text: str) -> None:
+    def _wait_for(self, name: str, text: str, also: str = "") -> None:
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
-            if text in self.log(name):
+            if any(text in line and also in line for line in self.log(name).splitlines()):
                 return
             if self._processes[name].poll() is not None:
                 break

@@ -110,6 +110,45 @@ class StubContract(Contract, name="stub"):
         return _page(await ctx.stub.get_all_states_composite_key_with_pagination(size))
 
     @query
+    async def Walk(self, ctx: Context, method: str, size: int) -> dict[str, Any]:
+        """Every page of a paged method, from bookmark to bookmark, and the same in one go."""
+        stub = ctx.stub
+        if method == "range":
+            whole = stub.get_state_by_range("walk", "walk~")
+        else:
+            whole = stub.get_state_by_partial_composite_key("walk", ["a"])
+        counts: list[int] = []
+        keys: list[str] = []
+        bookmark = ""
+        while not counts or bookmark:
+            if method == "range":
+                page = await stub.get_state_by_range_with_pagination(
+                    "walk", "walk~", size, bookmark
+                )
+            elif method == "partial":
+                page = await stub.get_state_by_partial_composite_key_with_pagination(
+                    "walk", ["a"], size, bookmark
+                )
+            else:
+                page = await stub.get_all_states_composite_key_with_pagination(size, bookmark)
+            entries = [entry.key for entry in page]
+            assert len(entries) == page.fetched_count
+            counts.append(page.fetched_count)
+            keys += [key for key in entries if method != "all" or key.startswith("\0walk\0a\0")]
+            bookmark = page.bookmark
+        expected = [entry.key async for entry in whole]
+        return {"counts": counts, "same": keys == expected, "keys": len(keys)}
+
+    @transaction
+    async def PutWalk(self, ctx: Context, count: int) -> None:
+        """Simple and composite keys for `Walk`."""
+        for number in range(count):
+            await ctx.stub.put_state(f"walk{number:03d}", b"w")
+            for kind in ("a", "b"):
+                key = ctx.stub.create_composite_key("walk", [kind, f"{number:03d}"])
+                await ctx.stub.put_state(key, b"w")
+
+    @query
     async def Rich(self, ctx: Context) -> str:
         """LevelDB cannot; the peer's refusal has to come through, page or not."""
         try:

@@ -41,6 +41,16 @@ COLLECTIONS = [
         ("first", "OR('Org1MSP.member')"),
     )
 ]
+VERSIONS = """
+from chaincode.contract import Context, Contract, ContractChaincode, query
+
+class Versions(Contract):
+    @query
+    async def Which(self, ctx: Context) -> str:
+        return "VERSION"
+
+chaincode = ContractChaincode([Versions()])
+"""
 
 
 class Bench:
@@ -144,6 +154,17 @@ def test_pages_have_bookmark_and_count(bench: Bench) -> None:
     assert bookmark == ""
 
 
+@pytest.mark.parametrize("method", ["range", "partial", "all"])
+@pytest.mark.parametrize("size", [1, 4, 7, 14, 15])
+def test_every_paged_method_ends_at_its_last_bookmark(bench: Bench, method: str, size: int) -> None:
+    if bench.read("Range", "walk", "walk~")["count"] == 0:
+        bench.submit("PutWalk", "14")
+    walked = bench.read("Walk", method, str(size))
+    assert (walked["same"], walked["keys"]) == (True, 14)
+    assert all(count == size for count in walked["counts"][:-1])
+    assert walked["counts"][-1] <= size
+
+
 def test_composite_keys_stay_apart_from_simple_ones(bench: Bench) -> None:
     for attributes in (["a", "1"], ["a", "2"], ["b", ""]):
         bench.submit("PutComposite", "color", json.dumps(attributes))
@@ -228,6 +249,49 @@ def test_a_chaincode_calls_another_one(bench: Bench) -> None:
         bench.submit("CallOther", "missing", "", '["f"]')
     called = bench.submit("CallOther", "_lifecycle", "", '["QueryChaincodeDefinitions",""]')
     assert '\\"status\\":200' in called
+
+
+def test_a_chaincode_on_another_channel_is_read_and_not_written(bench: Bench) -> None:
+    other = bench.fabric.add_channel("elsewhere")
+    package = other.package("distant", f"127.0.0.1:{free_ports(1)[0]}")
+    served = Served(package, other.folder)
+    try:
+        other.deploy(package, policy=ANYONE)
+        other.invoke("distant", ["Put", "k", "7"])
+        called = bench.submit("CallOther", "distant", "elsewhere", '["Get","k"]')
+        assert '\\"payload\\":\\"7\\"' in called
+        called = bench.submit("CallOther", "distant", "elsewhere", '["Put","k","8"]')
+        assert '\\"status\\":200' in called
+        assert other.query("distant", ["Get", "k"]) == "7"  # Fabric keeps no writes of such a call
+        with pytest.raises(FabricCommandError, match="PeerRefused"):
+            bench.submit("CallOther", "distant", "nowhere", '["Get","k"]')
+    finally:
+        served.stop()
+
+
+def test_a_saved_version_takes_over_under_the_same_package(bench: Bench, tmp_path: Path) -> None:
+    fabric = bench.fabric
+    package = fabric.package("reloaded", f"127.0.0.1:{free_ports(1)[0]}")
+    (tmp_path / "versions.py").write_text(VERSIONS.replace("VERSION", "one"))
+    served = Served(package, tmp_path, "--reload", place="versions:chaincode", cwd=tmp_path)
+    try:
+        fabric.deploy(package, policy=ANYONE)
+        assert fabric.query("reloaded", ["Which"]) == "one"
+        (tmp_path / "versions.py").write_text(VERSIONS.replace("VERSION", "two"))
+        wait_for_text(served.log, "serving the new code")
+        assert fabric.query("reloaded", ["Which"]) == "two"
+        (tmp_path / "versions.py").write_text("def broken(:\n")
+        wait_for_text(served.log, "versions.py:1: SyntaxError")
+        assert fabric.query("reloaded", ["Which"]) == "two"
+    finally:
+        assert served.stop() == 0
+
+
+def wait_for_text(log: Path, text: str) -> None:
+    deadline = time.monotonic() + 30
+    while text not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
 
 
 def test_errors_reach_the_client_by_code_and_without_secrets(bench: Bench) -> None:
