@@ -9,19 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import grpc
 from fabric_protos.common import common_pb2
 from fabric_protos.gateway import gateway_pb2
-from fabric_protos.orderer import ab_pb2, ab_pb2_grpc
 from fabric_protos.peer import proposal_pb2, proposal_response_pb2
 
 from network.node.channel import PeerChannel
-from network.node.connections import Connections
 from network.node.gateway_errors import GatewayError
 from network.node.gateway_peers import GatewayPeers, describe_rpc_error
+from network.node.orderer_streams import OrdererStreams, StreamEnded
 from network.rules.config import OrdererEndpoint
 from network.rules.endorsement_interest import build_default_interest, protect_collections
 from network.rules.endorsement_layouts import NoLayout
@@ -51,7 +50,7 @@ class Gateway:
     def __init__(
         self,
         peers: GatewayPeers,
-        connections: Connections,
+        orderers: OrdererStreams,
         get_channel: Callable[[str], PeerChannel | None],
         options: GatewayOptions,
         overrides: Callable[[OrdererEndpoint], OrdererEndpoint] = lambda endpoint: endpoint,
@@ -59,7 +58,7 @@ class Gateway:
         """`overrides` changes where an orderer is dialled."""
         self._peers = peers
         self._overrides = overrides
-        self._connections = connections
+        self._orderers = orderers
         self._get_channel = get_channel
         self._options = options
 
@@ -324,20 +323,14 @@ class Gateway:
     ) -> str | None:
         """None when the orderer took the envelope, else why another should be tried."""
         dialled = self._overrides(endpoint)
-        channel = self._connections.get(dialled.address, dialled.tls_roots)
-
-        async def requests() -> AsyncIterator[common_pb2.Envelope]:
-            yield envelope
-
         try:
             async with asyncio.timeout(self._options.broadcast_timeout):
-                stream = ab_pb2_grpc.AtomicBroadcastStub(channel).Broadcast(requests())
-                answer = await stream.read()
+                answer = await self._orderers.send(dialled.address, dialled.tls_roots, envelope)
         except TimeoutError:
             return "context deadline exceeded"
         except grpc.aio.AioRpcError as error:
             return describe_rpc_error(error)
-        if not isinstance(answer, ab_pb2.BroadcastResponse):
+        except StreamEnded:
             return "EOF"
         if answer.status == common_pb2.SUCCESS:
             return None

@@ -53,6 +53,7 @@ from network.node.logs import LogSpec
 from network.node.membership import DEFAULT_PACE, Membership, MembershipService, Pace
 from network.node.metrics import CollectorRegistry, Readings
 from network.node.operations import build_operations
+from network.node.orderer_streams import OrdererStreams
 from network.node.peer_deliver import build_peer_deliver
 from network.node.peer_settings import (
     OrdererOverrides,
@@ -91,6 +92,7 @@ class Peer:
         self._overrides = OrdererOverrides(settings)
         self._time_window = read_time_window(settings)
         self._connections = Connections(self._tls.client)
+        self._orderers = OrdererStreams(self._connections)
         self._tasks: list[asyncio.Task[None]] = []
         self._announced: dict[str, tuple[int, dict[str, str]]] = {}
         self.port = self.operations_port = 0
@@ -141,6 +143,7 @@ class Peer:
         await self._grpc.stop(GRACE)
         await self._registry.close()
         await self.channels.close()
+        await self._orderers.close()
         await self._connections.close()
         await self._operations.stop()
 
@@ -262,7 +265,7 @@ class Peer:
             self._settings.get_duration(f"{section}.broadcastTimeout", 30.0),
         )
         return GatewayService(
-            Gateway(peers, self._connections, get_channel, options, self._overrides),
+            Gateway(peers, self._orderers, get_channel, options, self._overrides),
             CommitStatuses(self._access, get_channel),
             ChaincodeEvents(self._access, get_channel),
         )
