@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from admin.errors import input_error
+from admin.errors import ExitCode, Fault, FaultError, input_error
 from admin.explain import explain_code
 from admin.procedures.blockfiles import BlockFolder
 from network.client import channel
@@ -26,7 +26,7 @@ from network.client.peer import PeerClient
 from network.client.seek import Seek
 from network.node.sqlite_store import SqliteStore
 from network.node.store import BlockCommit, Expiry, IndexedTransaction
-from network.rules.block import header_hash
+from network.rules.block import data_hash, header_hash
 from network.rules.chainverify import (
     BlockReport,
     ChainVerifier,
@@ -375,10 +375,14 @@ class _Walk:
         try:
             verifier = ChainVerifier(block)
         except InvalidConfig as error:
+            where = self._source.file_of(int(block.header.number)) or self._source.name
+            if data_hash(block.data.data) != block.header.data_hash:
+                text = "the first block's transactions were changed: its header has another hash"
+                remedy = "get the genesis block again, from a source you trust"
+                fault = Fault(ExitCode.LEDGER, "ledger-differs", text, where, remedy)
+                raise FaultError(fault) from error
             raise input_error(
-                f"no chain begins here: {error}",
-                "give every block from block 0 on",
-                self._source.file_of(int(block.header.number)) or self._source.name,
+                f"no chain begins here: {error}", "give every block from block 0 on", where
             ) from error
         named = verifier.config.channel_id
         if self._channel_id is not None and named != self._channel_id:
