@@ -13,7 +13,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from network.rules.snapshot import KeyChange, QueryPage, StateValue, UnsupportedQuery, Version
+from network.node.sqlite_index import Place, list_indexes
+from network.node.sqlite_query import QueryRows
+from network.rules.queryplan import IndexDefinition
+from network.rules.snapshot import (
+    NO_PAGED_QUERIES,
+    NO_QUERIES,
+    KeyChange,
+    QueryResult,
+    StateValue,
+    UnsupportedQuery,
+    Version,
+)
 
 _BATCH = 128
 """Rows that a range fetches at once."""
@@ -54,7 +65,8 @@ class _View:
 class SharedSnapshots:
     """Hands out snapshots; those opened between two blocks share one view."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, rich_queries: bool = True) -> None:
+        self.rich_queries = rich_queries
         self._path = path
         self._lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
@@ -205,13 +217,26 @@ class SqliteSnapshot:
 
     def query(
         self, namespace: str, query: str, bookmark: str = "", page_size: int = 0
-    ) -> QueryPage:
-        """Refuse: rich queries are not built yet."""
-        raise UnsupportedQuery("ExecuteQuery not supported for leveldb")
+    ) -> QueryResult:
+        """Return what a rich query selects, as CouchDB would. Raises UnsupportedQuery."""
+        if not self._owner.rich_queries:
+            raise UnsupportedQuery(NO_PAGED_QUERIES if bookmark or page_size else NO_QUERIES)
+        return QueryRows(self, (namespace, ""), query, bookmark, page_size)
 
-    def private_query(self, namespace: str, collection: str, query: str) -> QueryPage:
-        """Refuse, as `query` does."""
-        return self.query(namespace, query)
+    def private_query(self, namespace: str, collection: str, query: str) -> QueryResult:
+        """Return what a rich query selects in a collection, as far as this peer holds it."""
+        if not self._owner.rich_queries:
+            raise UnsupportedQuery(NO_QUERIES)
+        return QueryRows(self, (namespace, collection), query)
+
+    def select(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement over this view."""
+        return self._all(statement, values)
+
+    def list_indexes(self, place: Place) -> list[tuple[int, IndexDefinition]]:
+        """Return the indexes over a namespace's state or a collection, each with its id."""
+        with self._view.lock:
+            return list_indexes(self._connection(), *place)
 
     def history(self, namespace: str, key: str) -> Iterator[KeyChange]:
         """Yield the changes of a key by valid transactions, newest first."""

@@ -11,7 +11,7 @@ range. Numbers are SQLite's signed 64-bit integers.
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -19,11 +19,14 @@ from typing import Any
 
 from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 
+from network.node.sqlite_index import IndexWriter, create_index_tables, define_indexes
 from network.node.sqlite_snapshot import SharedSnapshots, SqliteSnapshot, connect
 from network.node.store import (
+    DEFAULT_STATE,
     BlockCommit,
     MissingData,
     PrivateUpdate,
+    StateOptions,
     StoreError,
     TxRecord,
 )
@@ -81,12 +84,12 @@ CREATE TABLE expiry (
 class SqliteStore:
     """One channel's ledger on disk; see `store.LedgerStore`."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, state: StateOptions) -> None:
         self.path = path
         self._connection = connection
         self._lock = threading.Lock()
         self._log = path.with_name(path.name + "-wal")
-        self._snapshots = SharedSnapshots(path)
+        self._snapshots = SharedSnapshots(path, rich_queries=state.rich_queries)
         self.channel_id = str(self._fact("channel"))
         self._height: int = self._fact("height")
         self._commit_hash: bytes = self._fact("commit_hash")
@@ -94,7 +97,14 @@ class SqliteStore:
         self._tip_hash = self._read_tip_hash()
 
     @classmethod
-    def create(cls, folder: Path, channel_id: str, *, durable: bool = True) -> "SqliteStore":
+    def create(
+        cls,
+        folder: Path,
+        channel_id: str,
+        state: StateOptions = DEFAULT_STATE,
+        *,
+        durable: bool = True,
+    ) -> "SqliteStore":
         """Make an empty ledger in `folder`.
 
         One that is not `durable` is for a reckoning that is thrown away: it waits for no disk, and
@@ -118,10 +128,11 @@ class SqliteStore:
                 facts |= {"last_config": 0}
                 connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
                 connection.execute("INSERT INTO facts VALUES ('commit_hash', x'')")
-            return cls(path, connection)
+            create_index_tables(connection)
+            return cls(path, connection, state)
 
     @classmethod
-    def open(cls, folder: Path) -> "SqliteStore":
+    def open(cls, folder: Path, state: StateOptions = DEFAULT_STATE) -> "SqliteStore":
         """Open the ledger in `folder`, finishing or undoing what a crash interrupted.
 
         Raises:
@@ -133,7 +144,8 @@ class SqliteStore:
         with _explained(path):
             connection = connect(path)
             _check_schema(path, connection)
-            store = cls(path, connection)
+            create_index_tables(connection)
+            store = cls(path, connection, state)
             store._check_tip()
             return store
 
@@ -246,6 +258,14 @@ class SqliteStore:
                 )
         self._snapshots.advance()
 
+    def define_indexes(self, namespace: str, collection: str, files: Mapping[str, bytes]) -> None:
+        """Create the indexes of a chaincode package; see `sqlite_index.define_indexes`."""
+        with _explained(self.path), self._lock:
+            with _transaction(self._connection):
+                changed = define_indexes(self._connection, namespace, collection, files)
+            if changed:
+                self._snapshots.advance()
+
     def close(self) -> None:
         """Release the files."""
         self._snapshots.close()
@@ -301,6 +321,10 @@ class SqliteStore:
                 if update.value is not None
             ),
         )
+        writer = IndexWriter(self._connection)
+        for namespace, key, update in public:
+            if update.value is not None:
+                writer.put(namespace, "", key.decode(), update.value)
         execute(
             "DELETE FROM state WHERE namespace = ? AND key = ?",
             ((namespace, key) for namespace, key, update in public if update.value is None),
@@ -338,6 +362,7 @@ class SqliteStore:
         )
 
     def _write_private_keys(self, updates: Iterable[PrivateUpdate]) -> None:
+        writer = IndexWriter(self._connection)
         for update in updates:
             at = (update.namespace, update.collection, update.key.encode())
             if update.value is None:
@@ -349,6 +374,7 @@ class SqliteStore:
                     "INSERT OR REPLACE INTO private VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (*at, sha256(at[2]).digest(), update.value, *update.version),
                 )
+                writer.put(update.namespace, update.collection, update.key, update.value)
 
     def _keep_set(self, block: int, tx: int, part: PrivateCollection, expires: int | None) -> None:
         """Keep a private write set for other members, and index its keys for purges."""

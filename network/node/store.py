@@ -17,6 +17,19 @@ class StoreError(Exception):
     """The ledger's files cannot be used; the text says which and what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class StateOptions:
+    """How a ledger answers queries."""
+
+    rich_queries: bool = True
+    """False: refuse them in the words of a peer with LevelDB."""
+    total_query_limit: int = 100_000
+    """Results that one query returns at most (ledger.state.totalQueryLimit)."""
+
+
+DEFAULT_STATE = StateOptions()
+
+
 class TxRecord(NamedTuple):
     """Where a transaction stands and what became of it."""
 
@@ -149,6 +162,10 @@ class LedgerStore(Protocol):
         self, found: Iterable[tuple[MissingData, PrivateCollection, Sequence[PrivateUpdate]]]
     ) -> None:
         """Store private data that was missing, with the keys whose version is still current."""
+        ...
+
+    def define_indexes(self, namespace: str, collection: str, files: Mapping[str, bytes]) -> None:
+        """Create the indexes of a chaincode package: file name → JSON."""
         ...
 
     def close(self) -> None:

@@ -20,6 +20,8 @@ from network.rules.couch_errors import InvalidQuery, format_term
 
 REGEX_TIMEOUT = 1.0
 """Seconds that one search for a $regex may take in one value."""
+_ESCAPE = regex.compile(r"(?s)\\(?:Q.*?(?:\\E|$)|x\{[0-9a-fA-F]{1,4}\}|.)")
+_ESCAPES = {"\\z": "\\Z", "\\Z": "(?=\\n?\\Z)", "\\N": "[^\\n]", "\\E": ""}
 
 
 class Node(Protocol):
@@ -295,16 +297,25 @@ def _parse_mod(argument: Any) -> Mod | None:
 def _parse_regex(argument: Any) -> Regex | None:
     if not isinstance(argument, str):
         return None
-    # Erlang takes each byte for a Latin-1 character; \Z in PCRE may stand before a last line feed.
-    pattern = regex.sub(r"(?<!\\)((?:\\\\)*)\\([zZ])", _translate_end, argument)
+    # Erlang takes each byte for a Latin-1 character.
+    text = argument.encode().decode("latin-1")
     try:
-        return Regex(argument, regex.compile(pattern.encode().decode("latin-1")))
+        return Regex(argument, regex.compile(_ESCAPE.sub(_translate_escape, text)))
     except (regex.error, ValueError, OverflowError, RecursionError):
         return None
 
 
-def _translate_end(found: Any) -> str:
-    return f"{found[1]}{chr(92)}Z" if found[2] == "z" else f"{found[1]}(?=\\n?\\Z)"
+def _translate_escape(found: Any) -> str:
+    """What the `regex` package writes differently from PCRE."""
+    whole: str = found[0]
+    if whole.startswith("\\Q"):
+        return str(regex.escape(whole[2:].removesuffix("\\E")))
+    if whole.startswith("\\x{"):
+        code = int(whole[3:-1], 16)
+        if code > 0xFF:
+            raise ValueError("beyond a byte")
+        return f"\\x{code:02x}"
+    return _ESCAPES.get(whole, whole)
 
 
 def _parse_text(argument: Any) -> Text | None:

@@ -150,17 +150,16 @@ class Recorder:
 
     def query(self, namespace: str, query: str) -> StateIterator:
         """Return what a rich query selects; each result is recorded as a read, phantoms are not."""
-        rows = iter(self.snapshot.query(namespace, query).rows)
-        return StateIterator(self, namespace, rows, reads=True)
+        return StateIterator(self, namespace, self.snapshot.query(namespace, query), reads=True)
 
     def query_page(
         self, namespace: str, query: str, page_size: int, bookmark: str = ""
     ) -> StateIterator:
         """Return one page of a rich query. Only for read-only transactions."""
         self._check_may_page()
-        page = self.snapshot.query(namespace, query, bookmark, page_size)
+        found = self.snapshot.query(namespace, query, bookmark, page_size)
         return StateIterator(
-            self, namespace, iter(page.rows), reads=True, page=page_size, bookmark=page.bookmark
+            self, namespace, found, reads=True, page=page_size, get_bookmark=lambda: found.bookmark
         )
 
     def history(self, namespace: str, key: str) -> StateIterator:
@@ -249,7 +248,7 @@ class Recorder:
         """Return what a rich query selects in a collection; writes are then refused."""
         self._check_may_query_private()
         self._check_collection(namespace, collection)
-        rows = iter(self.snapshot.private_query(namespace, collection, query).rows)
+        rows = self.snapshot.private_query(namespace, collection, query)
         return StateIterator(self, namespace, rows)
 
     # --- results ----------------------------------------------------------------------------

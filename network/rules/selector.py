@@ -7,10 +7,10 @@ arrays, a number in a path is a place in an array, `$exists: false` is false bel
 is no object, and within `$elemMatch` and its like negations stay where they are.
 
 Differences: `$text` needs an index kind that a Fabric peer cannot have, so it is refused as CouchDB
-refuses it without one. `$regex` runs on the `regex` package instead of PCRE; like CouchDB it works
-on UTF-8 bytes taken for Latin-1, so `.` is one byte; verbs such as `(*SKIP)` are missing; a search that takes longer
-than `conditions.REGEX_TIMEOUT` refuses the query, where PCRE gives up and does not match. Of several
-mistakes in one selector another may be named first.
+refuses it without one. `$regex` runs on the `regex` package instead of PCRE: like CouchDB on UTF-8
+bytes taken for Latin-1, so `.` is one byte, but without verbs such as `(*SKIP)`; a search that
+takes longer than `conditions.REGEX_TIMEOUT` refuses the query, where PCRE gives up and does not
+match. Of several mistakes in one selector another may be named first.
 
 Source: CouchDB src/mango/src/{mango_selector,mango_doc,mango_util}.erl.
 """
@@ -44,6 +44,15 @@ _MATCHERS: dict[str, type[ElemMatch] | type[AllMatch] | type[KeyMapMatch]] = {
     "$keyMapMatch": KeyMapMatch,
 }
 _UNSUPPORTED = frozenset({"$where", "$geoWithin", "$geoIntersects", "$near", "$nearSphere"})
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """The empty selector."""
+
+    def matches(self, value: Any) -> bool:
+        """True."""
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,7 @@ def parse_selector(value: Any) -> Selector:
             "invalid_selector_json", f"Selector must be a JSON object, not: {format_term(value)}"
         )
     if not value:
-        return Selector(And(()))
+        return Selector(Everything())
     root = _parse(value, (), inverted=False, inner=False)
     if isinstance(root, Field) and not root.path:
         raise InvalidQuery("invalid_selector", "One or more conditions is missing a field name.")

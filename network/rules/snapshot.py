@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
+NO_QUERIES = "ExecuteQuery not supported for leveldb"
+NO_PAGED_QUERIES = "ExecuteQueryWithMetadata not supported for leveldb"
+
 
 class Version(NamedTuple):
     """Where a value was written: block number and place of the transaction in the block."""
@@ -40,11 +43,21 @@ class StateValue(NamedTuple):
     metadata: bytes = b""
 
 
-class QueryPage(NamedTuple):
-    """One page of a rich query: rows in order, and the bookmark of the next page."""
+class QueryResult(Protocol):
+    """The rows of a rich query in their order, read as they are taken. May raise UnsupportedQuery.
 
-    rows: list[tuple[str, StateValue]]
+    `bookmark` is where the next page begins, once the last row of this one was taken.
+    """
+
     bookmark: str
+
+    def __iter__(self) -> Iterator[tuple[str, StateValue]]:
+        """Return itself."""
+        ...
+
+    def __next__(self) -> tuple[str, StateValue]:
+        """Return the next row. Raises StopIteration after the last one."""
+        ...
 
 
 class KeyChange(NamedTuple):
@@ -102,11 +115,11 @@ class Snapshot(StateReader, Protocol):
 
     def query(
         self, namespace: str, query: str, bookmark: str = "", page_size: int = 0
-    ) -> QueryPage:
+    ) -> QueryResult:
         """Return the rows that a rich query selects. Raises UnsupportedQuery."""
         ...
 
-    def private_query(self, namespace: str, collection: str, query: str) -> QueryPage:
+    def private_query(self, namespace: str, collection: str, query: str) -> QueryResult:
         """Return the private rows that a rich query selects. Raises UnsupportedQuery."""
         ...
 
@@ -185,11 +198,11 @@ class MemorySnapshot:
 
     def query(
         self, namespace: str, query: str, bookmark: str = "", page_size: int = 0
-    ) -> QueryPage:
+    ) -> QueryResult:
         """Refuse: as LevelDB, memory answers no rich queries."""
-        raise UnsupportedQuery("ExecuteQuery not supported for leveldb")
+        raise UnsupportedQuery(NO_QUERIES if not bookmark and not page_size else NO_PAGED_QUERIES)
 
-    def private_query(self, namespace: str, collection: str, query: str) -> QueryPage:
+    def private_query(self, namespace: str, collection: str, query: str) -> QueryResult:
         """Refuse, as `query` does."""
         return self.query(namespace, query)
 

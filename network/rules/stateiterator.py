@@ -3,7 +3,7 @@
 Source: core/chaincode/query_response_generator.go, core/ledger/kvledger/txmgmt/txmgr fn resultsItr.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,7 +60,7 @@ class StateIterator:
         end: str | None = None,
         reads: bool = False,
         page: int = 0,
-        bookmark: str = "",
+        get_bookmark: Callable[[], str] | None = None,
         changes: tuple[str, Any] | None = None,
     ) -> None:
         self._recorder = recorder
@@ -68,12 +68,12 @@ class StateIterator:
         self._rows = rows
         self._end = end
         self._records_reads = reads
-        self._bookmark = bookmark
+        self._get_bookmark = get_bookmark
         self._summary = RangeSummary() if end is not None else None
         self._info = kv_rwset_pb2.RangeQueryInfo(start_key=start)
         self._changes = changes[1](namespace, changes[0]) if changes else None
         self._page, total = recorder.iterator_limits()
-        self._paged = bool(page or bookmark)
+        self._paged = bool(page or get_bookmark)
         self._limit = min(page, total) if page > 0 else total
         self._pending: list[bytes] = []
         self._count = 0
@@ -119,8 +119,10 @@ class StateIterator:
         return bytes(kv.SerializeToString())
 
     def _next_bookmark(self) -> str:
+        if self._get_bookmark is not None:
+            return self._get_bookmark()
         if not self._paged or self._summary is None:
-            return self._bookmark
+            return ""
         # The bookmark of a range is the key that the next page starts with.
         row = next(self._rows, None)
         return row[0] if row else ""
