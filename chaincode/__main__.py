@@ -108,6 +108,7 @@ class _Options:
     metavar="SECONDS",
     type=click.FloatRange(0),
 )
+@click.option("--tracing", is_flag=True, help="An OpenTelemetry span a transaction, without data.")
 @click.option("--reload", is_flag=True, help="For development: serve each saved version anew.")
 @click.option(
     "--watch",
@@ -128,6 +129,7 @@ def main(
     max_running: int,
     max_waiting: int,
     grace: float,
+    tracing: bool,
     reload: bool,
     watch: tuple[Path, ...],
     log_format: str,
@@ -152,10 +154,17 @@ def main(
         if reload:
             asyncio.run(_develop(options, watch))
         else:
-            _runner()(_serve(options, load_chaincode(served)))
+            loaded = load_chaincode(served)
+            _runner()(_serve(options, _trace(loaded) if tracing else loaded))
     except ConfigurationError as error:
         click.echo(f"chaincode: {error}", err=True)
         sys.exit(EXIT_USAGE)
+
+
+def _trace(chaincode: Chaincode) -> Chaincode:
+    from chaincode.tracing import Traced
+
+    return Traced(chaincode)
 
 
 async def _serve(options: _Options, chaincode: Chaincode) -> None:
