@@ -144,7 +144,7 @@ def read_claim_files(paths: Iterable[str]) -> list[ClaimSource]:
         else:
             _collect(source, None, found, problems)
     if problems:
-        raise _joined(problems)
+        raise join_problems(problems)
     if not found:
         raise input_error("there is no Claim in what was given", "name a file that holds one")
     return found
@@ -222,7 +222,8 @@ def _collect(
             found.append(ClaimSource(f"{where} entry[{index}]", inner))
 
 
-def _joined(problems: list[FaultError]) -> FaultError:
+def join_problems(problems: list[FaultError]) -> FaultError:
+    """Return one fault for all: the first, with every one in its details."""
     first = problems[0].fault
     if len(problems) == 1:
         return problems[0]

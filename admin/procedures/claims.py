@@ -9,10 +9,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from admin.errors import get_chaincode_answer, input_error, refused_error
+from admin.errors import FaultError, get_chaincode_answer, input_error, refused_error
 from admin.procedures.claimcards import Card, Cards
 from admin.procedures.claimfacts import PayerFacts, Support
-from admin.procedures.claimfiles import ClaimSource, Naming, read_details
+from admin.procedures.claimfiles import (
+    MAX_PROBLEMS,
+    ClaimSource,
+    Naming,
+    join_problems,
+    read_details,
+)
 from admin.procedures.claimkeys import open_key
 from admin.procedures.health import Committed, Health
 from chaincode import canonical, commitment
@@ -80,6 +86,7 @@ class Prepared:
     where: str
     filing: Filing
     sealed: SealedDetails
+    card: Card
     held: Claim | None = None
 
 
@@ -148,13 +155,14 @@ class Claims:
         self, sources: Sequence[ClaimSource], options: FilingOptions
     ) -> list[tuple[Prepared, tuple[CheckResult, ...]]]:
         """Return what the checks find at one's own peer; nothing is sent or kept."""
-        prepared = [await self._prepare(source, options, keep=False) for source in sources]
+        prepared = await self._prepare_all(sources, options)
         support = await self._support(prepared, options)
         return list(zip(prepared, await self._check_all(prepared, support), strict=True))
 
     async def replace(self, claim: Claim, source: ClaimSource, options: FilingOptions) -> Submitted:
         """The corrected claim stands for the earlier one, or was rejected and changes nothing."""
         prepared = await self._prepare(source, options, replaces=claim)
+        self._cards.keep(prepared.card)
         support = await self._support([prepared], options)
         transient = self._transient(support)
         staged = None
@@ -232,15 +240,23 @@ class Claims:
         self, sources: Sequence[ClaimSource], options: FilingOptions
     ) -> list[Prepared]:
         found: dict[str, Prepared] = {}
+        problems: list[FaultError] = []
         for source in sources:
-            one = await self._prepare(source, options)
-            if one.filing.claim in found:
-                raise input_error(
-                    f"the same claim number as {found[one.filing.claim].where}; nothing was sent",
-                    "send each claim once",
-                    source.where,
-                )
-            found[one.filing.claim] = one
+            try:
+                one = await self._prepare(source, options)
+                if one.card.name in found:
+                    raise input_error(
+                        f"the same claim number as {found[one.card.name].where}",
+                        "send each claim once",
+                        source.where,
+                    )
+                found[one.card.name] = one
+            except FaultError as failure:
+                problems.append(failure)
+                if len(problems) >= MAX_PROBLEMS:
+                    break
+        if problems:
+            raise join_problems(problems)
         return list(found.values())
 
     async def _prepare(
@@ -248,7 +264,6 @@ class Claims:
         source: ClaimSource,
         options: FilingOptions,
         *,
-        keep: bool = True,
         replaces: Claim | None = None,
     ) -> Prepared:
         payer = self._payer(source, options)
@@ -268,8 +283,6 @@ class Claims:
                 f"to correct it: medfabric claim replace {held.claim[:8]} FILE",
                 source.where,
             )
-        if keep:
-            self._cards.keep(card)
         filing = Filing(
             claim=card.handle,
             patient=patient,
@@ -287,7 +300,7 @@ class Claims:
                 "send it with: medfabric claim replace CLAIM FILE",
                 source.where,
             )
-        return Prepared(source.where, filing, sealed, held)
+        return Prepared(source.where, filing, sealed, card, held)
 
     async def _card(self, parts: Sequence[str]) -> tuple[Card, Claim | None]:
         """The card of a claim, and the claim if it is live; what was rejected is sent as new."""
@@ -373,6 +386,8 @@ class Claims:
         fresh = [one for one in chunk if one.held is None]
         shared = [one for one in fresh if one.filing.room is Room.SHARED]
         own = [one for one in fresh if one.filing.room is Room.OWN]
+        for one in fresh:  # kept before it is sent: a handle on the ledger is never forgotten
+            self._cards.keep(one.card)
         support = await self._support(fresh, options) if fresh else Support()
         if shared and options.ask_first and not self.own_room:
             shared = await self._stop_at_own_peer(shared, support, results)
