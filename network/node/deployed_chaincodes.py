@@ -28,7 +28,7 @@ from network.rules.recorder import Recorder, SimulationError
 from network.rules.snapshot import Snapshot
 
 _KEPT = 256
-"""Answers remembered per peer; they hold for one height of one channel."""
+"""Answers remembered per peer."""
 
 
 class NotEndorsable(Exception):
@@ -46,11 +46,19 @@ class Deployed:
 
 
 class DeployedChaincodes:
-    """Looks definitions up in snapshots; answers are remembered while a channel's height lasts."""
+    """Looks definitions up in snapshots; answers are remembered until something changes them."""
 
-    def __init__(self, msp_id: str, is_installed: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        msp_id: str,
+        is_installed: Callable[[str], bool],
+        get_lifecycle_height: Callable[[str], int],
+    ) -> None:
+        """`get_lifecycle_height`: the height of a channel since which no block has touched
+        definitions and approvals (`network.node.ledger.Ledger.lifecycle_height`)."""
         self._msp_id = msp_id
         self._is_installed = is_installed
+        self._get_lifecycle_height = get_lifecycle_height
         self._found: dict[tuple[str, int, str], Deployed | None] = {}
 
     def forget(self) -> None:
@@ -59,12 +67,19 @@ class DeployedChaincodes:
 
     def find(self, channel_id: str, snapshot: Snapshot, name: str) -> Deployed | None:
         """The chaincode as of the snapshot, or None if the channel has not defined it."""
-        key = (channel_id, snapshot.height, name)
-        if key not in self._found:
+        since = self._get_lifecycle_height(channel_id)
+        key = (channel_id, since, name)
+        if snapshot.height < since:
+            return self._look_up(snapshot, name)
+        if key in self._found:
+            return self._found[key]
+        found = self._look_up(snapshot, name)
+        if found is None or found.package_id:
+            # Without a package the answer changes as soon as missing private data comes.
             if len(self._found) >= _KEPT:
                 self._found.clear()
-            self._found[key] = self._look_up(snapshot, name)
-        return self._found[key]
+            self._found[key] = found
+        return found
 
     def get_endorsable(self, channel_id: str, snapshot: Snapshot, name: str) -> Deployed:
         """The chaincode, which this peer can run.

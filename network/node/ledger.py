@@ -20,12 +20,14 @@ from fabric_protos.common import common_pb2
 from network.node.sqlite_snapshot import SqliteSnapshot
 from network.node.sqlite_store import SqliteStore
 from network.node.store import (
+    DEFAULT_STATE,
     BlockCommit,
     Expiry,
     HistoryEntry,
     IndexedTransaction,
     MissingData,
     PrivateUpdate,
+    StateOptions,
     StoreError,
     TxRecord,
 )
@@ -113,15 +115,19 @@ class Ledger:
         config: ChannelConfig,
         identity: bytes,
         key_rule: KeyRule,
+        state: StateOptions = DEFAULT_STATE,
     ) -> None:
         self.folder = folder
         self.channel_id = config.channel_id
         self.transient = TransientStore(folder)
         self.fetch_private: FetchPrivate | None = None
+        self.lifecycle_height = store.height
+        """No block at or above it has touched chaincode definitions and approvals."""
         self._store = store
         self._config = config
         self._identity = identity
         self._key_rule = key_rule
+        self._state = state
         self._definitions: dict[str, ChaincodeDefinition | None] = {}
         self._listeners: list[Listener] = []
         self._tx_waiters: dict[str, list[asyncio.Future[TxStatus]]] = {}
@@ -133,7 +139,13 @@ class Ledger:
 
     @classmethod
     async def create(
-        cls, folder: Path, genesis: Any, *, identity: bytes, key_rule: KeyRule = any_key
+        cls,
+        folder: Path,
+        genesis: Any,
+        *,
+        identity: bytes,
+        key_rule: KeyRule = any_key,
+        state: StateOptions = DEFAULT_STATE,
     ) -> "Ledger":
         """Make a ledger in `folder` that begins with a channel's genesis block.
 
@@ -144,15 +156,22 @@ class Ledger:
             network.rules.config.InvalidConfig: the block holds no usable configuration.
         """
         config = ChannelConfig.from_block(genesis)
-        store = await asyncio.to_thread(SqliteStore.create, folder, get_channel_id(genesis))
-        ledger = cls(folder, store, config, identity, key_rule)
+        store = await asyncio.to_thread(SqliteStore.create, folder, get_channel_id(genesis), state)
+        ledger = cls(folder, store, config, identity, key_rule, state)
         await ledger._run(ledger._writer, ledger._write_genesis, genesis)
         return ledger
 
     @classmethod
-    async def open(cls, folder: Path, *, identity: bytes, key_rule: KeyRule = any_key) -> "Ledger":
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        identity: bytes,
+        key_rule: KeyRule = any_key,
+        state: StateOptions = DEFAULT_STATE,
+    ) -> "Ledger":
         """Open the ledger in `folder`. Raises StoreError with what to do."""
-        store = await asyncio.to_thread(SqliteStore.open, folder)
+        store = await asyncio.to_thread(SqliteStore.open, folder, state)
         raw = store.get_block(store.last_config)
         if raw is None:
             raise StoreError(
@@ -160,7 +179,7 @@ class Ledger:
                 " and join the channel again."
             )
         config = ChannelConfig.from_block(common_pb2.Block.FromString(raw))
-        return cls(folder, store, config, identity, key_rule)
+        return cls(folder, store, config, identity, key_rule, state)
 
     # --- committing ---------------------------------------------------------------------------
 
@@ -283,6 +302,9 @@ class Ledger:
             expiries=expiries,
             missing=[entry for entry in prepared.missing if codes[entry.tx] == VALID],
         )
+        if _changes_lifecycle(updates):
+            # Raised first: a snapshot with the block then never passes for one without.
+            self.lifecycle_height = number + 1
         self._store.commit(commit)
         return CommittedBlock(
             number,
@@ -369,7 +391,20 @@ class Ledger:
     def recorder(self, snapshot: SqliteSnapshot, tx_id: str = "") -> Recorder:
         """Return a recorder over a snapshot that knows the channel's collections."""
         msp_ids = [org.msp_id for org in self._config.application_orgs.values()]
-        return Recorder(snapshot, tx_id, collections=channel_collections(msp_ids))
+        return Recorder(
+            snapshot,
+            tx_id,
+            collections=channel_collections(msp_ids),
+            total_limit=self._state.total_query_limit,
+        )
+
+    async def define_indexes(
+        self, chaincode: str, collection: str, files: Mapping[str, bytes]
+    ) -> None:
+        """Create the indexes of a chaincode's package (file name → JSON). Raises StoreError."""
+        await self._run(
+            self._writer, self._store.define_indexes, chaincode, collection, dict(files)
+        )
 
     def channel_facts(self) -> ChannelFacts:
         """Return what the lifecycle law must know of the configuration in force."""
@@ -561,6 +596,10 @@ def _list_expiries(
         if update.value is not None
     ]
     return expiries, ends
+
+
+def _changes_lifecycle(updates: UpdateBatch) -> bool:
+    return LIFECYCLE in updates.public or any(at[0] == LIFECYCLE for at in updates.hashed)
 
 
 def _defined_chaincodes(updates: UpdateBatch) -> tuple[str, ...]:

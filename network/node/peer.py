@@ -156,6 +156,7 @@ class Peer:
             self._build_puller,
             self._handle_join,
             self._handle_commit,
+            read_state_options(self._settings),
         )
         self._access = AccessControl(self._identity.msp, self.channels.get_config)
 
@@ -174,7 +175,8 @@ class Peer:
             get_data_folder(settings) / "lifecycle" / "chaincodes",
             read_builder_variables(os.environ),
         )
-        self._deployed = DeployedChaincodes(msp_id, self._packages.has)
+        self._deployed = DeployedChaincodes(msp_id, self._packages.has, self._get_lifecycle_height)
+        self._indexes = StateIndexes(self._packages, self._deployed)
         self._registry = ChaincodeRegistry(
             self._packages,
             read_features(settings),
@@ -290,11 +292,14 @@ class Peer:
     def _handle_join(self, channel: PeerChannel) -> None:
         channel.ledger.fetch_private = lambda needs: self._exchange.fetch(channel, needs)
         self._follow_tls_roots()
+        self._indexes.follow([channel])
         self.membership.wake()
 
     def _handle_commit(self, channel: PeerChannel, block: CommittedBlock) -> None:
         if block.config_changed:
             self._follow_tls_roots()
+        if block.defined_chaincodes:
+            self._indexes.follow([channel])
         if block.defined_chaincodes or block.config_changed:
             self.membership.wake()
         log.info(
@@ -305,6 +310,7 @@ class Peer:
     def _handle_install(self) -> None:
         self._deployed.forget()
         self._announced.clear()
+        self._indexes.follow(self.channels.joined)
         self.membership.wake()
 
     def _get_endorsable(self, channel_id: str) -> dict[str, str]:
@@ -312,17 +318,25 @@ class Peer:
         channel = self.channels.get_channel(channel_id)
         if channel is None:
             return {}
-        height, found = self._announced.get(channel_id, (-1, {}))
-        if height == channel.height:
+        since, found = self._announced.get(channel_id, (-1, {}))
+        if since == channel.ledger.lifecycle_height:
             return found
         with channel.snapshot() as snapshot:
-            found = {
-                name: str(deployed.definition.sequence)
-                for name, deployed in self._deployed.list(channel_id, snapshot).items()
-                if deployed.approved and deployed.package_id
-            }
-            self._announced[channel_id] = (snapshot.height, found)
+            deployed = self._deployed.list(channel_id, snapshot)
+            height = snapshot.height
+        found = {
+            name: str(one.definition.sequence)
+            for name, one in deployed.items()
+            if one.approved and one.package_id
+        }
+        since = channel.ledger.lifecycle_height
+        if height >= since and len(found) == len(deployed):
+            self._announced[channel_id] = (since, found)
         return found
+
+    def _get_lifecycle_height(self, channel_id: str) -> int:
+        channel = self.channels.get_channel(channel_id)
+        return channel.ledger.lifecycle_height if channel else 0
 
     def _follow_tls_roots(self) -> None:
         """Let clients of every channel's organisations in, where client certificates are asked."""
