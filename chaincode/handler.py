@@ -96,6 +96,13 @@ class Superseded:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandoned:
+    """Event: the transaction is over, and whoever still waits for these tickets waits in vain."""
+
+    tickets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BecameReady:
     """Event: the peer will now send transactions."""
 
@@ -109,7 +116,7 @@ class Violated:
     reason: str
 
 
-Event = Invoked | Answered | Superseded | BecameReady | Violated
+Event = Invoked | Answered | Superseded | Abandoned | BecameReady | Violated
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +222,7 @@ class Handler:
         conversation = self._running(invocation)
         if conversation is None:
             return Output()
-        self._end(key, conversation)
+        abandoned = self._end(key, conversation)
         message = ChaincodeMessage(
             type=ChaincodeMessage.ERROR if failed else ChaincodeMessage.COMPLETED,
             payload=payload,
@@ -224,7 +231,7 @@ class Handler:
         )
         if event is not None:
             message.chaincode_event.CopyFrom(event)
-        return Output((message,))
+        return Output((message,), abandoned)
 
     def close(self) -> None:
         """The stream has ended; nothing is sent or accepted from here on."""
@@ -273,8 +280,7 @@ class Handler:
         if conversation is not None and conversation.live:
             # The peer gave up on the first run (its execute timeout) and the client sent the same
             # proposal again. The first run's answers must not reach the second.
-            self._end(key, conversation)
-            events = (Superseded(key),)
+            events = (Superseded(key), *self._end(key, conversation))
         run, self._next_run = self._next_run, self._next_run + 1
         unanswered = self._conversations.get(key)
         if unanswered is None:
@@ -292,13 +298,17 @@ class Handler:
         )
         return Output(events=(*events, Invoked(invocation)))
 
-    def _end(self, key: TransactionKey, conversation: _Conversation) -> None:
+    def _end(self, key: TransactionKey, conversation: _Conversation) -> tuple[Event, ...]:
+        """A contract may end while tasks of its own still wait for answers: they are told."""
         conversation.live = False
+        abandoned = tuple(ticket for ticket, _, _ in conversation.waiting)
         conversation.waiting.clear()
         if conversation.outstanding is None:
             del self._conversations[key]
-        else:
+        elif not conversation.outstanding_is_stale:
+            abandoned += (conversation.outstanding,)
             conversation.outstanding_is_stale = True
+        return (Abandoned(abandoned),) if abandoned else ()
 
     def _violated(self, message: Message) -> Output:
         kind = describe_type(message.type)

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from chaincode.errors import Busy, ContractError, MessageTooLarge, PeerError, StreamClosed
 from chaincode.handler import (
+    Abandoned,
     Answered,
     BecameReady,
     Event,
@@ -179,6 +180,8 @@ class Session:
                 self._admit(invocation)
             case Superseded(key):
                 self._retire(key)
+            case Abandoned(tickets):
+                self._abandon(tickets)
             case BecameReady(limits):
                 logger.info(
                     "ready: the peer sends transactions",
@@ -199,6 +202,12 @@ class Session:
             answer.set_exception(PeerError(event.payload.decode("utf-8", "replace")))
         else:
             answer.set_result(event.payload)
+
+    def _abandon(self, tickets: tuple[int, ...]) -> None:
+        for ticket in tickets:
+            answer = self._answers.pop(ticket, None)
+            if answer is not None:
+                answer.cancel()
 
     def _admit(self, invocation: Invocation) -> None:
         self._idle.clear()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from chaincode.handler import (
+    Abandoned,
     Answered,
     ChaincodeMessage,
     Handler,
@@ -95,11 +96,11 @@ def test_the_same_id_on_another_channel_is_another_transaction() -> None:
 def test_a_late_answer_reaches_neither_the_old_run_nor_the_new_one() -> None:
     handler = ready_handler()
     old = begin(handler)
-    handler.request(old, ChaincodeMessage.GET_STATE, b"old")
+    asked, _ = handler.request(old, ChaincodeMessage.GET_STATE, b"old")
     output = handler.receive(message(ChaincodeMessage.TRANSACTION, payload=INPUT))
-    assert output.events[0] == Superseded(("c", "t"))
-    assert isinstance(output.events[1], Invoked)
-    new = output.events[1].invocation
+    assert output.events[:2] == (Superseded(("c", "t")), Abandoned((asked,)))
+    assert isinstance(output.events[2], Invoked)
+    new = output.events[2].invocation
     ticket, held = handler.request(new, ChaincodeMessage.GET_STATE, b"new")
     assert held == Output()  # the peer still owes the answer to the old run
     late = handler.receive(message(ChaincodeMessage.RESPONSE, payload=b"late"))
@@ -117,6 +118,16 @@ def test_a_transaction_completes_once() -> None:
     (completed,) = handler.complete(invocation, payload=b"r").messages
     assert (completed.type, completed.txid) == (ChaincodeMessage.COMPLETED, "t")
     assert handler.complete(invocation, payload=b"r") == Output()
+
+
+def test_whoever_waits_when_a_transaction_is_over_is_told() -> None:
+    handler = ready_handler()
+    invocation = begin(handler)
+    first, _ = handler.request(invocation, ChaincodeMessage.GET_STATE, b"1")
+    second, _ = handler.request(invocation, ChaincodeMessage.GET_STATE, b"2")
+    assert handler.complete(invocation, payload=b"").events == (Abandoned((second, first)),)
+    assert handler.receive(message(ChaincodeMessage.RESPONSE)) == Output()
+    assert handler.running == 0
 
 
 def test_a_message_out_of_place_ends_the_talk_with_a_reason() -> None:
