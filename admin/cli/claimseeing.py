@@ -191,13 +191,17 @@ def watch(
 ) -> None:
     """Follow what happens to claims, as it is committed. Ends with Ctrl-C."""
 
+    from network.client.checkpoint import Checkpoint
+
+    kept = Checkpoint(checkpoint) if checkpoint else None
+
     async def work() -> None:
         async with open_health(context, channel) as session:
             network = session.health.gateway.network(session.health.channel_id)
             events = network.chaincode_events(
                 session.health.chaincode,
                 start_block=from_block,
-                checkpoint=checkpoint,
+                checkpoint=kept,
                 reconnect=True,
             )
             seen = 0
@@ -206,8 +210,9 @@ def watch(
                 if event.name.startswith(PREFIX) and (everybody or _concerns(event, own)):
                     _show_event(context, event)
                     seen += 1
-                # Checked when the next event comes, so that the checkpoint knows of this one.
                 if count and seen >= count:
+                    if kept:  # the stream would only do so when asked for the next one
+                        kept.record_transaction(event.block_number, event.transaction_id)
                     return
 
     context.run(work())
