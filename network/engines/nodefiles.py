@@ -219,7 +219,7 @@ def core_yaml(layout: Layout, topology: Topology, node: Node) -> dict[str, Any]:
             "system": {"_lifecycle": "enable", "cscc": "enable", "qscc": "enable"},
         },
         "ledger": {
-            "state": {"stateDatabase": "goleveldb", "totalQueryLimit": 100000},
+            "state": {"stateDatabase": "sqlite", "totalQueryLimit": 100000},
             "history": {"enableHistoryDatabase": True},
             "pvtdataStore": {"purgeInterval": 100, "purgedKeyAuditLogging": True},
             "snapshots": {"rootDir": str(data / "snapshots")},

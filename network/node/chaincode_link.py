@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ from network.rules.endorser_reply import STREAM_TERMINATED
 
 log = logging.getLogger("chaincode")
 
+_SCANNING = (ChaincodeMessage.GET_QUERY_RESULT, ChaincodeMessage.QUERY_STATE_NEXT)
 EXECUTION_TIMEOUT = "timeout expired while executing transaction"
 _OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE_SIZE),
@@ -236,19 +237,31 @@ class ChaincodeLink:
     def _answer(self, key: TransactionKey, message: ChaincodeMessage) -> None:
         execution = self._running[key].execution
         if message.type == ChaincodeMessage.INVOKE_CHAINCODE:
-            call = asyncio.create_task(self._call(execution, message))
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
-            return
+            self._start(self._call(execution, message))
+        elif message.type in _SCANNING:
+            self._start(self._scan(execution, message))
+        else:
+            self._take(self._talk.answer(self._build_answer(execution, message)))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        call = asyncio.create_task(work)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+
+    async def _scan(self, execution: Execution, message: ChaincodeMessage) -> None:
+        """Answer from a thread: a rich query without an index reads a whole namespace."""
+        answer = await asyncio.to_thread(self._build_answer, execution, message)
+        self._take(self._talk.answer(answer))
+
+    def _build_answer(self, execution: Execution, message: ChaincodeMessage) -> ChaincodeMessage:
         try:
-            answer = build_answer(message, answer_request(message, execution.context))
+            return build_answer(message, answer_request(message, execution.context))
         except RequestRefused as refusal:
-            answer = build_refusal(message, str(refusal))
+            return build_refusal(message, str(refusal))
         except Exception:
             # A fault of ours must cost one request, not the chaincode's connection.
             log.exception("chaincode %s: a ledger request failed", self.package_id)
-            answer = build_refusal(message, "the peer failed to answer; see its log")
-        self._take(self._talk.answer(answer))
+            return build_refusal(message, "the peer failed to answer; see its log")
 
     async def _call(self, execution: Execution, message: ChaincodeMessage) -> None:
         try:

@@ -17,7 +17,7 @@ from fabric_protos.common import common_pb2, ledger_pb2
 from fabric_protos.peer import transaction_pb2
 
 from network.node.ledger import CommittedBlock, Ledger
-from network.node.store import MissingData
+from network.node.store import DEFAULT_STATE, MissingData, StateOptions
 from network.rules.block import header_hash, last_config_index, open_block, validate_block
 from network.rules.collections import build_implicit_collection
 from network.rules.config import ChannelConfig
@@ -54,20 +54,28 @@ class PeerChannel:
         self._newest = newest
 
     @classmethod
-    async def create(cls, folder: Path, genesis: common_pb2.Block, identity: bytes) -> PeerChannel:
+    async def create(
+        cls,
+        folder: Path,
+        genesis: common_pb2.Block,
+        identity: bytes,
+        state: StateOptions = DEFAULT_STATE,
+    ) -> PeerChannel:
         """The channel of a genesis block, new in `folder`.
 
         Raises:
             network.node.store.StoreError: the folder cannot be used.
             network.rules.config.InvalidConfig: the block's configuration cannot be used.
         """
-        ledger = await Ledger.create(folder, genesis, identity=identity)
+        ledger = await Ledger.create(folder, genesis, identity=identity, state=state)
         return await cls._wrap(ledger)
 
     @classmethod
-    async def open(cls, folder: Path, identity: bytes) -> PeerChannel:
+    async def open(
+        cls, folder: Path, identity: bytes, state: StateOptions = DEFAULT_STATE
+    ) -> PeerChannel:
         """The channel in `folder`. Raises as `create` does."""
-        return await cls._wrap(await Ledger.open(folder, identity=identity))
+        return await cls._wrap(await Ledger.open(folder, identity=identity, state=state))
 
     @classmethod
     async def _wrap(cls, ledger: Ledger) -> PeerChannel:

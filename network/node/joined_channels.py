@@ -17,7 +17,7 @@ from fabric_protos.common import common_pb2
 from network.node.block_puller import BlockPuller
 from network.node.channel import PeerChannel
 from network.node.ledger import CommittedBlock
-from network.node.store import StoreError
+from network.node.store import DEFAULT_STATE, StateOptions, StoreError
 from network.node.system_chaincodes import JoinRefused
 from network.rules.config import ChannelConfig, InvalidConfig
 
@@ -36,6 +36,7 @@ class JoinedChannels:
         build_puller: Callable[[PeerChannel], BlockPuller],
         when_joined: Callable[[PeerChannel], None],
         when_committed: Callable[[PeerChannel, CommittedBlock], None],
+        state: StateOptions = DEFAULT_STATE,
     ) -> None:
         """`identity` is the peer's SerializedIdentity; the callbacks run in the event loop.
 
@@ -43,6 +44,7 @@ class JoinedChannels:
         """
         self._folder = folder
         self._identity = identity
+        self._state = state
         self._build_puller = build_puller
         self._when_joined = when_joined
         self._when_committed = when_committed
@@ -81,7 +83,7 @@ class JoinedChannels:
                 if path.name.startswith(_JOINING):
                     await asyncio.to_thread(shutil.rmtree, path)
                 elif path.is_dir():
-                    channel = await PeerChannel.open(path, self._identity)
+                    channel = await PeerChannel.open(path, self._identity, self._state)
                     self._add(channel)
                     self._when_joined(channel)
         except (OSError, InvalidConfig) as error:
@@ -151,10 +153,10 @@ class JoinedChannels:
         temporary, final = self._folder / f"{_JOINING}{channel_id}", self._folder / channel_id
         if temporary.exists():
             await asyncio.to_thread(shutil.rmtree, temporary)
-        new = await PeerChannel.create(temporary, genesis, self._identity)
+        new = await PeerChannel.create(temporary, genesis, self._identity, self._state)
         await new.close()
         temporary.rename(final)
-        return await PeerChannel.open(final, self._identity)
+        return await PeerChannel.open(final, self._identity, self._state)
 
     def _add(self, channel: PeerChannel) -> None:
         self._channels[channel.channel_id] = channel

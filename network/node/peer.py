@@ -64,11 +64,13 @@ from network.node.peer_settings import (
     read_identity,
     read_limits,
     read_private_options,
+    read_state_options,
     read_time_window,
     read_tls,
 )
 from network.node.private_exchange import PrivateDataService, PrivateExchange
 from network.node.settings import Settings, SettingsError
+from network.node.state_indexes import StateIndexes
 from network.node.store import StoreError
 from network.node.system_chaincodes import LedgerQueries, PeerConfiguration
 from protos import membership_pb2_grpc, private_data_pb2_grpc
@@ -142,6 +144,7 @@ class Peer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._grpc.stop(GRACE)
         await self._registry.close()
+        await self._indexes.close()
         await self.channels.close()
         await self._orderers.close()
         await self._connections.close()

@@ -11,6 +11,7 @@ from network.node.connections import Credentials
 from network.node.grpc_server import DEFAULT_LIMITS, Limits, ServerTls
 from network.node.private_exchange import PrivateOptions
 from network.node.settings import Settings, SettingsError
+from network.node.store import DEFAULT_STATE, StateOptions
 from network.rules.chaincode_talk import Features
 from network.rules.config import OrdererEndpoint
 from network.rules.identity import Signer
@@ -153,6 +154,24 @@ def read_private_options(settings: Settings) -> PrivateOptions:
         implicit_required=settings.get_int(f"{implicit}.requiredPeerCount", 0),
         implicit_maximum=settings.get_int(f"{implicit}.maxPeerCount", 1),
     )
+
+
+def read_state_options(settings: Settings) -> StateOptions:
+    """How ledgers answer queries.
+
+    By ledger.state.stateDatabase: "goleveldb" refuses rich queries as LevelDB does; "CouchDB" and
+    "sqlite", which is meant where nothing is set, answer them. The state is kept in SQLite always.
+
+    Raises:
+        SettingsError: another kind.
+    """
+    kind = settings.get_text("ledger.state.stateDatabase", "sqlite")
+    if kind.lower() not in ("goleveldb", "couchdb", "sqlite"):
+        raise SettingsError(
+            f"ledger.state.stateDatabase must be goleveldb, CouchDB or sqlite, not '{kind}'"
+        )
+    limit = settings.get_int("ledger.state.totalQueryLimit", DEFAULT_STATE.total_query_limit)
+    return StateOptions(kind.lower() != "goleveldb", limit)
 
 
 def read_time_window(settings: Settings) -> timedelta:

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from network.rules.collections import Permission
 from network.rules.recorder import Page, Recorder, SimulationError, StateIterator
+from network.rules.snapshot import UnsupportedQuery
 
 
 class RequestRefused(Exception):
@@ -261,7 +262,7 @@ def _query(payload: bytes, context: TransactionContext) -> bytes:
         size, bookmark = paging
         found = recorder.query_page(context.namespace, query, size, bookmark)
         return _first_page(found, context, paged=True)
-    except ValueError as error:  # the store's UnsupportedQuery
+    except UnsupportedQuery as error:
         raise RequestRefused(str(error)) from error
 
 
@@ -275,7 +276,10 @@ def _next(payload: bytes, context: TransactionContext) -> bytes:
     iterator = context.iterators.get(name)
     if iterator is None:
         raise RequestRefused("query iterator not found")
-    return _build_page(name, iterator.next_page(), context)
+    try:
+        return _build_page(name, iterator.next_page(), context)
+    except UnsupportedQuery as error:
+        raise RequestRefused(str(error)) from error
 
 
 def _close(payload: bytes, context: TransactionContext) -> bytes:

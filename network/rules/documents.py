@@ -104,12 +104,7 @@ def _parse_object(raw: bytes) -> dict[str, Any] | None:
     if raw[:1] not in (b"{", b" ", b"\t", b"\r", b"\n"):
         return None
     try:
-        value = json.loads(
-            raw.decode(errors="replace"),
-            parse_int=_read_integer,
-            parse_float=_read_float,
-            parse_constant=_refuse,
-        )
+        value = _DECODER.decode(raw.decode(errors="replace"))
         if b"\\u" in raw:
             value = replace_surrogates(value)
     except (ValueError, RecursionError):
@@ -144,6 +139,11 @@ def _read_float(text: str) -> int | float:
 
 def _refuse(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
+
+
+_DECODER = json.JSONDecoder(
+    parse_int=_read_integer, parse_float=_read_float, parse_constant=_refuse
+)
 
 
 def _get_place(value: Any, name: str) -> int | None:
