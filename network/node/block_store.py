@@ -9,7 +9,8 @@ is one row, so it is there whole or not at all.
 
 Folders appear and vanish by rename, so a crash while joining or removing a channel leaves either
 the channel or nothing: `<location>/channels/<channel id>/blocks.db`; `.joining-` and `.removing-`
-folders are swept at start.
+folders are swept at start. An orderer that joined with a later config block keeps that in
+`join.block` beside it until it has fetched the chain.
 """
 
 import asyncio
@@ -28,11 +29,18 @@ from network.rules.envelope import MalformedMessage
 # Blocks kept in memory for readers at the tip, in bytes a channel.
 CACHE_BYTES = 16 * 1024 * 1024
 _DATABASE = "blocks.db"
+_JOIN_BLOCK = "join.block"
+# What a disk must have room for before it counts as not full any more.
+_ROOM = 1024 * 1024
 _JOINING, _REMOVING = ".joining-", ".removing-"
 
 
 class StoreError(Exception):
     """The disk did not do what was asked: full, failing, or a database that is not readable."""
+
+
+class DiskFull(StoreError):
+    """There is no room for a block; nothing of it was stored."""
 
 
 class BlockStore:
@@ -45,6 +53,8 @@ class BlockStore:
         self.folder = folder
         self.height = 0
         self.last_config = 0
+        self.join_block = b""
+        """The later config block that the channel was joined with, until `forget_join_block`."""
         self.failure = ""
         self._closed = False
         self._grown = asyncio.Event()
@@ -55,7 +65,9 @@ class BlockStore:
 
     @classmethod
     async def create(cls, location: Path, channel_id: str, genesis: bytes) -> "BlockStore":
-        """A new channel whose first block is durable when this returns.
+        """A new channel that begins with the config block `genesis`, durable when this returns.
+
+        A block of a number above 0 is only kept as `join_block`: the chain up to it has to come.
 
         Raises:
             StoreError: the channel's folder exists, or the disk refuses.
@@ -69,7 +81,11 @@ class BlockStore:
             joining.mkdir(parents=True)
             staged = cls(joining)
             await staged._open()
-            await staged.append(open_block(genesis), genesis)
+            block = open_block(genesis)
+            if block.header.number == 0:
+                await staged.append(block, genesis)
+            else:
+                _write_durably(joining / _JOIN_BLOCK, genesis)
             await staged.close()
             joining.rename(folder)
             _sync_folder(folder.parent)
@@ -89,6 +105,12 @@ class BlockStore:
             raise StoreError(f"{folder}: no {_DATABASE}")
         store = cls(folder)
         await store._open()
+        try:
+            store.join_block = (folder / _JOIN_BLOCK).read_bytes()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StoreError(f"{folder}: {error.strerror or error}") from error
         return store
 
     async def append(self, block: Any, raw: bytes) -> None:
@@ -128,6 +150,28 @@ class BlockStore:
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
 
+    async def reopen(self) -> None:
+        """Take blocks again after a failure, from the last one that is on disk on.
+
+        What a reader was shown before is there; a block that failed may be there as well.
+
+        Raises:
+            DiskFull: there is no room yet; other StoreErrors: the database cannot be read.
+        """
+        await self._run(self._make_sure_of_room)
+        await self._run(self._close)
+        self._cache.clear()
+        self._cached_bytes = 0
+        await self._open()
+        self.failure = ""
+        self._wake()
+
+    async def forget_join_block(self) -> None:
+        """The chain no longer depends on the block it was joined with."""
+        if self.join_block:
+            self.join_block = b""
+            await self._run((self.folder / _JOIN_BLOCK).unlink, True)
+
     async def close(self) -> None:
         """Close the database, if it is open; nothing is pending, since `append` waits."""
         if not self._closed:
@@ -166,7 +210,9 @@ class BlockStore:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
         except sqlite3.Error as error:
-            raise StoreError(f"{self.folder / _DATABASE}: {error}") from error
+            is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+            kind = DiskFull if is_full else StoreError
+            raise kind(f"{self.folder / _DATABASE}: {error}") from error
 
     # --- in the store's thread ---
 
@@ -202,6 +248,17 @@ class BlockStore:
         if row is None:
             raise sqlite3.DatabaseError(f"block {number} is missing")
         return bytes(row[0])
+
+    def _make_sure_of_room(self) -> None:
+        """A scratch file, not the database: that one is not touched before there is room."""
+        scratch = self.folder / ".room"
+        try:
+            _write_durably(scratch, bytes(_ROOM))
+        except OSError as error:
+            raise DiskFull(f"{self.folder}: {error.strerror or error}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                scratch.unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._database is not None:
@@ -242,6 +299,13 @@ def list_channels(location: Path) -> list[str]:
         elif (entry / _DATABASE).is_file():
             channels.append(entry.name)
     return channels
+
+
+def _write_durably(file: Path, content: bytes) -> None:
+    with file.open("wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -17,6 +17,8 @@ import grpc
 from fabric_protos.common import common_pb2
 from fabric_protos.orderer import ab_pb2
 
+from network.node.connections import Connections
+from network.node.forwarding import FORWARDED, Forwarding
 from network.node.logs import one_line
 from network.node.metrics import CollectorRegistry, Counter
 from network.rules.envelope import OpenedEnvelope
@@ -30,8 +32,11 @@ IN_FLIGHT = 256
 class Chain(Protocol):
     """A channel that takes messages (network.node.chain.Chain is one)."""
 
-    def submit(self, envelope: OpenedEnvelope) -> "asyncio.Future[int]":
-        """Queue the envelope; the future is its block's number. Raises Refused."""
+    def submit(
+        self, envelope: OpenedEnvelope, forwarding: Forwarding | None = None
+    ) -> "asyncio.Future[int]":
+        """Queue the envelope, here or at the leader; the future is done when its block is on disk.
+        Raises Refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,14 @@ class Broadcast:
     """The broadcast service over the channels that `get_chain` finds (Registrar.get)."""
 
     def __init__(
-        self, get_chain: Callable[[str], Chain | None], registry: CollectorRegistry
+        self,
+        get_chain: Callable[[str], Chain | None],
+        registry: CollectorRegistry,
+        connections: Connections,
     ) -> None:
+        """`connections` lead to other orderers."""
         self._get_chain = get_chain
+        self._connections = connections
         self._processed = Counter(
             "broadcast_processed_count",
             "The number of transactions processed.",
@@ -60,7 +70,10 @@ class Broadcast:
     async def serve(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         """Yield BroadcastResponse bytes, one for each envelope."""
         received: asyncio.Queue[_Received | None] = asyncio.Queue(IN_FLIGHT)
-        reading = asyncio.create_task(self._read(requests, received))
+        # What another orderer forwards is ordered here or nowhere: see forwarding.
+        is_forwarded = any(key == FORWARDED for key, _ in context.invocation_metadata() or ())
+        forwarding = None if is_forwarded else Forwarding(self._connections)
+        reading = asyncio.create_task(self._read(requests, received, forwarding))
         try:
             while (one := await received.get()) is not None:
                 status, info = await _settle(one.outcome)
@@ -77,13 +90,18 @@ class Broadcast:
             reading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
+            if forwarding is not None:
+                await forwarding.close()
 
     async def _read(
-        self, requests: AsyncIterator[bytes], received: "asyncio.Queue[_Received | None]"
+        self,
+        requests: AsyncIterator[bytes],
+        received: "asyncio.Queue[_Received | None]",
+        forwarding: Forwarding | None,
     ) -> None:
         try:
             async for raw in requests:
-                one = self._accept(raw)
+                one = self._accept(raw, forwarding)
                 await received.put(one)
                 if isinstance(one.outcome, Refused):
                     break  # what follows a refusal is not ordered
@@ -91,7 +109,7 @@ class Broadcast:
             logger.debug("Broadcast stream ended: %s", error)
         await received.put(None)
 
-    def _accept(self, raw: bytes) -> _Received:
+    def _accept(self, raw: bytes, forwarding: Forwarding | None) -> _Received:
         channel_id = kind = "unknown"
         try:
             envelope = open_message(raw)
@@ -103,7 +121,7 @@ class Broadcast:
                 raise Refused(common_pb2.BAD_REQUEST, "channel does not exist")
             # Only a channel that exists becomes a label: a client cannot fill the memory with them.
             channel_id = header.channel_id
-            outcome = chain.submit(envelope)
+            outcome = chain.submit(envelope, forwarding)
         except Refused as refusal:
             return _Received(channel_id, kind, refusal)
         except Exception:

@@ -122,18 +122,26 @@ class Server:
         Raises:
             ListenError: the address is in use, not ours, or the TLS material does not fit.
         """
+        self.port = self.add_port(address, self._tls)
+        await self.grpc.start()
+        return self.port
+
+    def add_port(self, address: str, tls: ServerTls | RotatingTls | None) -> int:
+        """Listen at one more address, before `start`; returns the port taken.
+
+        Raises:
+            ListenError: as `start`.
+        """
+        tls = RotatingTls(tls) if isinstance(tls, ServerTls) else tls
         try:
-            if self._tls is None:
-                self.port = self.grpc.add_insecure_port(address)
-            else:
-                self.port = self.grpc.add_secure_port(address, self._tls.build_credentials())
+            if tls is None:
+                return int(self.grpc.add_insecure_port(address))
+            return int(self.grpc.add_secure_port(address, tls.build_credentials()))
         except RuntimeError as error:
             raise ListenError(
                 f"cannot listen at {address}: the address is in use or not this machine's, "
                 "or TLS certificate and key do not belong together"
             ) from error
-        await self.grpc.start()
-        return self.port
 
     async def stop(self, grace: float) -> None:
         """Take no new calls; end those under way after `grace` seconds at the latest."""

@@ -1,8 +1,9 @@
 """The orderer: orderer.AtomicBroadcast over channels that `osnadmin` joins it to.
 
 Starts from what Fabric's `orderer` starts from: orderer.yaml with ORDERER_* on top, a local MSP,
-TLS files and a folder for blocks. Keys of Fabric's that mean nothing here (Cluster, Consensus,
-BCCSP, Profile, Debug) are ignored. It orders alone (see `network.rules.leadership`).
+TLS files and a folder for blocks. Keys of Fabric's that mean nothing here (Consensus, BCCSP,
+Throttling, Profile, Debug) are ignored. It orders the channels that it leads and follows the
+others (see `network.rules.leadership`).
 
 Start: settings → identity → channels from disk → operations, admin and gRPC servers. Stop, on
 SIGTERM or SIGINT: no new calls → what was accepted is ordered and stored → done.
@@ -13,7 +14,7 @@ import logging
 import platform
 import signal
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ import grpc
 
 from network.node.block_store import StoreError
 from network.node.broadcast import Broadcast
+from network.node.chain import Node
+from network.node.connections import Connections, Credentials
 from network.node.deliver import BlockFormat, Deliver, send_block
 from network.node.grpc_server import (
     DEFAULT_LIMITS,
     Limits,
     RotatingTls,
+    ServerTls,
     make_server,
     read_server_tls,
 )
@@ -59,12 +63,20 @@ class Orderer:
         tls = read_server_tls(settings, "General.TLS")
         self._tls = RotatingTls(tls) if tls else None
         self._own_roots = tls.client_roots if tls else b""
+        cluster = read_cluster(settings, tls)
+        self.connections = Connections(cluster.client)
+        self._cluster_address = cluster.listen
+        self._cluster_tls = cluster.server
         self.registrar = Registrar(
             _get_location(settings),
-            load_local_signer(settings),
-            tls_certificate=tls.certificate if tls else b"",
-            checks_expiry=not settings.get_bool("General.Authentication.NoExpirationChecks"),
-            on_config=self._follow_configs,
+            Node(
+                load_local_signer(settings),
+                cluster.server.certificate if cluster.server else b"",
+                cluster.client.certificate,
+                self.connections,
+                checks_expiry=not settings.get_bool("General.Authentication.NoExpirationChecks"),
+                on_config=self._follow_configs,
+            ),
         )
         self._checks["orderer"] = self.registrar.check_health
         self._grpc = make_server(self._tls, _read_limits(settings))
@@ -94,6 +106,8 @@ class Orderer:
         )
         host = settings.get_text("General.ListenAddress", "127.0.0.1")
         port = settings.get_port("General.ListenPort", 7050)
+        if self._cluster_address and self._cluster_tls:
+            self._grpc.add_port(self._cluster_address, self._cluster_tls)
         self.port = await self._grpc.start(f"{host}:{port}")
         logger.info(
             "Starting orderer:\n Version: %s\n Commit SHA: %s\n Python version: %s\n OS/Arch: %s",
@@ -106,13 +120,14 @@ class Orderer:
         """Take no new calls, order and store what was accepted, close everything."""
         await self._grpc.stop(GRACE)
         await self.registrar.close()
+        await self.connections.close()
         await self._admin.stop()
         await self._operations.stop()
 
     def _add_services(self, settings: Settings) -> None:
-        broadcast = Broadcast(self.registrar.get, self._metrics)
+        broadcast = Broadcast(self.registrar.get_serving, self._metrics, self.connections)
         deliver = Deliver(
-            self.registrar.get,
+            self.registrar.get_serving,
             time_window=settings.get_duration("General.Authentication.TimeWindow", 900.0),
             binds_tls=self._grpc.mutual_tls_required,
             checks_expiry=not settings.get_bool("General.Authentication.NoExpirationChecks"),
@@ -145,7 +160,7 @@ class Orderer:
                 f"true ({settings.file})"
             )
         max_body = settings.get_size("ChannelParticipation.MaxRequestBodySize", DEFAULT_MAX_BODY)
-        return HttpServer(build_participation(self.registrar, max_body), tls)
+        return HttpServer(build_participation(self.registrar, self.connections, max_body), tls)
 
     def _read_heights(self) -> Iterator[tuple[tuple[str, ...], float]]:
         for chain in self.registrar.list():
@@ -180,6 +195,48 @@ def build_atomic_broadcast(broadcast: Broadcast, deliver: Deliver) -> Any:
             "Deliver": grpc.stream_stream_rpc_method_handler(serve_deliver),
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """How an orderer and others meet. `server` is also what names it among a channel's consenters;
+    `listen` ("host:port") where others reach it, "" where that is the address for clients."""
+
+    client: Credentials
+    server: ServerTls | None
+    listen: str = ""
+
+
+def read_cluster(settings: Settings, tls: ServerTls | None) -> Cluster:
+    """General.Cluster, with General.TLS for what it leaves out, as Fabric's orderer reads them.
+
+    Raises:
+        SettingsError: a file is missing, or the listener's four keys are not all there.
+    """
+    section = "General.Cluster"
+    pair = (
+        (settings.read_file(f"{section}.ClientPrivateKey"),
+         settings.read_file(f"{section}.ClientCertificate"))
+        if settings.get_text(f"{section}.ClientCertificate")
+        else (tls.key, tls.certificate) if tls else (b"", b"")
+    )  # fmt: skip
+    client = Credentials(any(pair), *pair)
+    keys = ("ListenAddress", "ListenPort", "ServerCertificate", "ServerPrivateKey")
+    given = [key for key in keys if settings.get_text(f"{section}.{key}")]
+    if not given:
+        return Cluster(client, tls)
+    if len(given) != len(keys):
+        raise SettingsError(
+            "Options: General.Cluster.ListenPort, General.Cluster.ListenAddress, "
+            "General.Cluster.ServerCertificate, General.Cluster.ServerPrivateKey, should be "
+            f"defined altogether ({settings.file})"
+        )
+    server = ServerTls(
+        settings.read_file(f"{section}.ServerPrivateKey"),
+        settings.read_file(f"{section}.ServerCertificate"),
+    )
+    host = settings.get_text(f"{section}.ListenAddress")
+    return Cluster(client, server, f"{host}:{settings.get_port(f'{section}.ListenPort')}")
 
 
 def load_local_signer(settings: Settings) -> Signer:

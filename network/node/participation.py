@@ -5,6 +5,8 @@ Paths, methods, statuses, headers and texts are Fabric's
 endpoint requires a client certificate.
 """
 
+import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -19,9 +21,11 @@ from starlette.routing import Route
 
 from network.node.block_store import StoreError
 from network.node.chain import Chain
-from network.node.registrar import CannotJoin, ChannelExists, ChannelUnknown, Registrar
+from network.node.connections import Connections
+from network.node.forwarding import Forwarding
+from network.node.registrar import ChannelExists, ChannelUnknown, Registrar
 from network.rules.configtree import InvalidConfigTree, validate_channel_id
-from network.rules.envelope import MalformedMessage, parse_message
+from network.rules.envelope import MalformedMessage, OpenedEnvelope, parse_message
 from network.rules.joining import InvalidRequest, open_config_update
 from network.rules.leadership import Part
 from network.rules.ordering import Refused
@@ -31,6 +35,8 @@ CHANNELS = f"{BASE}channels"
 CONFIG_BLOCK = "config-block"
 CONFIG_UPDATE = "config-update-envelope"
 DEFAULT_MAX_BODY = 1024 * 1024
+# Seconds that an update ordered by another orderer may take to come back as a block.
+BLOCK_PATIENCE = 3.0
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
 _BLOCK_ID = re.compile(r"newest|oldest|config|[+-]?[0-9]+")
 
@@ -43,9 +49,14 @@ class _Refusal(Exception):
         self.status, self.text, self.allow = status, text, allow
 
 
-def build_participation(registrar: Registrar, max_body: int = DEFAULT_MAX_BODY) -> Starlette:
-    """The ASGI application over `registrar`; request bodies above `max_body` bytes are refused."""
-    api = _Participation(registrar, max_body)
+def build_participation(
+    registrar: Registrar, connections: Connections, max_body: int = DEFAULT_MAX_BODY
+) -> Starlette:
+    """The ASGI application over `registrar`; request bodies above `max_body` bytes are refused.
+
+    Updates of a channel that another orderer leads reach it over `connections`.
+    """
+    api = _Participation(registrar, connections, max_body)
     handlers = {
         CHANNELS: api.serve_channels,
         CHANNELS + "/{channel}": api.serve_channel,
@@ -62,8 +73,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 class _Participation:
     """The handlers, one for each path."""
 
-    def __init__(self, registrar: Registrar, max_body: int) -> None:
+    def __init__(self, registrar: Registrar, connections: Connections, max_body: int) -> None:
         self._registrar = registrar
+        self._connections = connections
         self._max_body = max_body
 
     async def serve_channels(self, request: Request) -> Response:
@@ -127,8 +139,6 @@ class _Participation:
             chain = await self._registrar.join(block)
         except InvalidRequest as error:
             raise _Refusal(400, f"invalid join block: {error}") from None
-        except CannotJoin as error:
-            raise _Refusal(400, f"cannot join: {error}") from None
         except ChannelExists:
             raise _Refusal(405, "cannot join: channel already exists", "GET, DELETE") from None
         except StoreError as error:
@@ -145,15 +155,28 @@ class _Participation:
         chain = self._registrar.get(channel_id)
         if chain is None:
             raise _Refusal(405, "cannot update: channel does not exist")
-        if chain.part is not Part.LEADER:
+        if chain.is_onboarding or chain.part is Part.OUTSIDER:
             raise _Refusal(403, "cannot update: channel is not ready, he is a follower")
         try:
-            await chain.submit(envelope)
+            await self._order(chain, envelope)
         except Refused as refusal:
             raise _Refusal(
                 400, f"cannot update: failed update config of channel {channel_id}: {refusal.info}"
             ) from None
         return _created(chain)
+
+    async def _order(self, chain: Chain, update: OpenedEnvelope) -> None:
+        """Have the update ordered here or by the leader, and see its block. Raises Refused."""
+        height = chain.height
+        forwarding = Forwarding(self._connections)
+        try:
+            await chain.submit(update, forwarding)
+        finally:
+            await forwarding.close()
+        # Ordered elsewhere, the block is on its way: the answer tells the height with it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BLOCK_PATIENCE):
+                await chain.wait_for(height)
 
     async def _remove(self, channel_id: str) -> Response:
         try:
@@ -272,7 +295,7 @@ def _describe(chain: Chain) -> dict[str, Any]:
 def _describe_status(chain: Chain) -> str:
     if chain.failure:
         return "failed"
-    return "active" if chain.part is Part.LEADER else "inactive"
+    return "onboarding" if chain.is_onboarding else "active"
 
 
 def _created(chain: Chain) -> Response:

@@ -5,14 +5,12 @@ Everything here happens in one event loop; joining and removing are serialised b
 
 import asyncio
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from network.node.block_store import BlockStore, StoreError, list_channels
-from network.node.chain import Chain
+from network.node.chain import Chain, Node
 from network.rules.config import InvalidConfig
-from network.rules.identity import Signer
 from network.rules.joining import validate_join_block
 
 logger = logging.getLogger("orderer.common.multichannel")
@@ -26,29 +24,13 @@ class ChannelUnknown(ValueError):
     """The orderer has not joined the channel."""
 
 
-class CannotJoin(ValueError):
-    """The block is no block to join with."""
-
-
 class Registrar:
     """The orderer's chains by channel id."""
 
-    def __init__(
-        self,
-        location: Path,
-        signer: Signer,
-        *,
-        tls_certificate: bytes = b"",
-        checks_expiry: bool = True,
-        on_config: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`tls_certificate` (PEM) names this orderer among a channel's consenters; `on_config` is
-        called whenever a channel is joined or its config changes."""
+    def __init__(self, location: Path, node: Node) -> None:
+        """`node.on_config` is also called when a channel is joined or removed."""
         self._location = location
-        self._tls_certificate = tls_certificate
-        self._on_config = on_config
-        self._signer = signer
-        self._checks_expiry = checks_expiry
+        self._node = node
         self._chains: dict[str, Chain] = {}
         self._changing = asyncio.Lock()
 
@@ -61,7 +43,7 @@ class Registrar:
         for channel_id in list_channels(self._location):
             store = await BlockStore.open(self._location, channel_id)
             try:
-                self._chains[channel_id] = await self._open_chain(store)
+                self._chains[channel_id] = await Chain.open(store, self._node)
             except InvalidConfig as error:
                 raise StoreError(f"{store.folder}: {error}") from error
             logger.info("Opened channel '%s' at height %d", channel_id, store.height)
@@ -70,16 +52,22 @@ class Registrar:
         """The chain of a channel; None where it was not joined."""
         return self._chains.get(channel_id)
 
+    def get_serving(self, channel_id: str) -> Chain | None:
+        """The chain of a channel that clients may see: not while its blocks are being fetched."""
+        chain = self._chains.get(channel_id)
+        return None if chain is None or chain.is_onboarding else chain
+
     def list(self) -> list[Chain]:
         """Every chain, by channel id."""
         return [self._chains[channel_id] for channel_id in sorted(self._chains)]
 
     async def join(self, block: Any) -> Chain:
-        """Start the channel that the genesis block `block` begins; it is durable on return.
+        """Start the channel that the config block `block` is of; it is durable on return.
+
+        From a later block than the genesis the chain is fetched from other orderers first.
 
         Raises:
-            InvalidRequest: the block is no genesis of an application channel.
-            CannotJoin: it is a later config block.
+            InvalidRequest: the block is no config block of an application channel.
             ChannelExists: the channel was joined before.
             StoreError: the disk refuses.
         """
@@ -87,14 +75,9 @@ class Registrar:
         async with self._changing:
             if channel_id in self._chains:
                 raise ChannelExists(channel_id)
-            if block.header.number != 0:
-                raise CannotJoin(
-                    f"block {block.header.number} is not a genesis block, and this orderer does "
-                    "not fetch earlier blocks from others"
-                )
             store = await BlockStore.create(self._location, channel_id, block.SerializeToString())
-            chain = self._chains[channel_id] = await self._open_chain(store)
-        self._on_config()
+            chain = self._chains[channel_id] = await Chain.open(store, self._node)
+        self._node.on_config()
         logger.info("Joined channel '%s' as its %s", channel_id, chain.part.value)
         return chain
 
@@ -110,7 +93,7 @@ class Registrar:
             if chain is None:
                 raise ChannelUnknown(channel_id)
             await chain.remove()
-        self._on_config()
+        self._node.on_config()
         logger.info("Removed channel '%s'", channel_id)
 
     async def close(self) -> None:
@@ -121,12 +104,3 @@ class Registrar:
         """The first failing channel and why; empty while all are well."""
         failed = [f"channel {c.channel_id}: {c.failure}" for c in self.list() if c.failure]
         return "; ".join(failed)
-
-    async def _open_chain(self, store: BlockStore) -> Chain:
-        return await Chain.open(
-            store,
-            self._signer,
-            tls_certificate=self._tls_certificate,
-            checks_expiry=self._checks_expiry,
-            on_config=self._on_config,
-        )

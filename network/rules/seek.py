@@ -20,6 +20,10 @@ from network.rules.envelope import (
     parse_message,
 )
 
+MAX_NUMBER = 2**64 - 1
+NEWEST = -1
+"""As a start: the newest block, whatever its number."""
+
 HashOfClient = Callable[[], bytes]
 
 
@@ -128,6 +132,28 @@ def open_seek(envelope: OpenedEnvelope) -> Seek:
         return Seek(envelope, parse_message(ab_pb2.SeekInfo, envelope.data))
     except MalformedMessage as error:
         raise SeekRefused(common_pb2.BAD_REQUEST, str(error)) from None
+
+
+def build_seek(start: int, *, follows: bool, content: Content = Content.BLOCK) -> bytes:
+    """SeekInfo bytes that ask for the blocks from number `start` on: for ever, or as far as there
+    are any now. NEWEST as `start` asks for the newest block alone."""
+    position = ab_pb2.SeekPosition
+    newest = position(newest=ab_pb2.SeekNewest())
+    last = position(specified=ab_pb2.SeekSpecified(number=MAX_NUMBER)) if follows else newest
+    first = position(specified=ab_pb2.SeekSpecified(number=max(start, 0)))
+    behavior = ab_pb2.SeekInfo.SeekBehavior.Value(
+        "BLOCK_UNTIL_READY" if follows else "FAIL_IF_NOT_READY"
+    )
+    info = ab_pb2.SeekInfo(
+        start=newest if start == NEWEST else first,
+        stop=last,
+        behavior=behavior,
+        # Blocks that exist are wanted whether or not the orderer can make more.
+        error_response=ab_pb2.SeekInfo.STRICT if follows else ab_pb2.SeekInfo.BEST_EFFORT,
+        content_type=content.value,
+    )
+    raw: bytes = info.SerializeToString()
+    return raw
 
 
 def resolve_range(seek: Seek, height: int) -> BlockRange:

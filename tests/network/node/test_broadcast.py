@@ -10,6 +10,7 @@ from fabric_protos.orderer import ab_pb2
 
 from network.node import broadcast as broadcast_module
 from network.node.broadcast import Broadcast
+from network.node.connections import Connections, Credentials
 from network.node.metrics import CollectorRegistry
 from network.rules.envelope import OpenedEnvelope
 from network.rules.ordering import Refused
@@ -24,7 +25,7 @@ class HeldChain:
     def __init__(self) -> None:
         self.taken: list[asyncio.Future[int]] = []
 
-    def submit(self, envelope: OpenedEnvelope) -> asyncio.Future[int]:
+    def submit(self, envelope: OpenedEnvelope, forwarding: Any = None) -> asyncio.Future[int]:
         if envelope.data == b"bad":
             raise Refused(common_pb2.FORBIDDEN, "permission denied")
         if envelope.data == b"bug":
@@ -37,6 +38,9 @@ class HeldChain:
 class Context:
     def peer(self) -> str:
         return "test"
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
 
 
 async def send(*datas: bytes) -> AsyncIterator[bytes]:
@@ -53,7 +57,10 @@ async def send_for_ever(sent: list[bytes]) -> AsyncIterator[bytes]:
 
 
 def serve(chain: HeldChain, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    service = Broadcast(lambda name: chain if name == CHANNEL else None, CollectorRegistry())
+    connections = Connections(Credentials(enabled=False))
+    service = Broadcast(
+        lambda name: chain if name == CHANNEL else None, CollectorRegistry(), connections
+    )
     return service.serve(requests, Context())
 
 
@@ -122,7 +129,7 @@ async def test_more_answers_than_the_queue_holds_end_with_the_requests(
     monkeypatch.setattr(broadcast_module, "IN_FLIGHT", 2)
 
     class QuickChain(HeldChain):
-        def submit(self, envelope: OpenedEnvelope) -> asyncio.Future[int]:
+        def submit(self, envelope: OpenedEnvelope, forwarding: Any = None) -> asyncio.Future[int]:
             done = super().submit(envelope)
             done.set_result(1)
             return done

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from fabric_protos.common import common_pb2
 
-from network.node import chain as chain_module
+from network.node import intake, leading
 from network.node.block_store import BlockStore, StoreError
-from network.node.chain import Chain
+from network.node.chain import Chain, Node
 from network.rules.block import is_config_block, last_config_index, open_block, validate_block
 from network.rules.channelspec import DEFAULT_BATCH
 from network.rules.ordering import Refused, open_message
@@ -37,9 +37,7 @@ async def chain(consortium: Consortium, tmp_path: Path) -> AsyncIterator[Chain]:
 
 
 async def open_chain(store: BlockStore, consortium: Consortium) -> Chain:
-    return await Chain.open(
-        store, consortium.orderer_signer, tls_certificate=consortium.orderer_tls[0]
-    )
+    return await Chain.open(store, Node(consortium.orderer_signer, consortium.orderer_tls[0]))
 
 
 def submit(chain: Chain, consortium: Consortium, data: bytes = b"data") -> asyncio.Future[int]:
@@ -87,7 +85,7 @@ async def test_messages_keep_their_order(chain: Chain, consortium: Consortium) -
 async def test_a_trickle_shares_blocks(
     chain: Chain, consortium: Consortium, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chain_module, "PACE", 0.3)
+    monkeypatch.setattr(leading, "PACE", 0.3)
     await submit(chain, consortium)
     waiting = []
     for _ in range(5):
@@ -99,7 +97,7 @@ async def test_a_trickle_shares_blocks(
 async def test_batch_timeout_bounds_what_pace_would_hold(
     chain: Chain, consortium: Consortium, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chain_module, "PACE", 3600)
+    monkeypatch.setattr(leading, "PACE", 3600)
     await submit(chain, consortium)
     async with asyncio.timeout(4.0):
         await submit(chain, consortium)
@@ -160,7 +158,7 @@ class TestTrouble:
     async def test_too_much_waiting_is_refused(
         self, chain: Chain, consortium: Consortium, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(chain_module, "MAX_WAITING", 3)
+        monkeypatch.setattr(intake, "MAX_WAITING", 3)
         waiting = [submit(chain, consortium) for _ in range(3)]
         with pytest.raises(Refused, match="try again later") as caught:
             submit(chain, consortium)
@@ -171,7 +169,7 @@ class TestTrouble:
     async def test_too_many_bytes_waiting_are_refused(
         self, chain: Chain, consortium: Consortium, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(chain_module, "MAX_WAITING_BYTES", 5000)
+        monkeypatch.setattr(intake, "MAX_WAITING_BYTES", 5000)
         waiting = submit(chain, consortium, bytes(4000))
         with pytest.raises(Refused, match="try again later"):
             submit(chain, consortium, bytes(4000))
@@ -217,7 +215,7 @@ class TestTrouble:
         genesis = consortium.build_genesis().SerializeToString()
         store = await BlockStore.create(tmp_path, CHANNEL, genesis)
         other = consortium.orderer.enrol_tls("other")[0]
-        chain = await Chain.open(store, consortium.orderer_signer, tls_certificate=other)
+        chain = await Chain.open(store, Node(consortium.orderer_signer, other))
         with pytest.raises(Refused, match=r"its first consenter, 127\.0\.0\.1:7050, does"):
             submit(chain, consortium)
         await chain.close()

@@ -22,7 +22,7 @@ from network.node.grpc_server import ListenError
 from network.node.logs import LogSpec
 from network.node.orderer import Orderer
 from network.node.settings import Settings, SettingsError
-from network.rules.block import open_block, sign_block
+from network.rules.block import open_block
 from network.rules.channelspec import DEFAULT_BATCH
 from tests.network.consortium import CHANNEL, Consortium, build_message
 from tests.network.node.probes import (
@@ -442,19 +442,3 @@ class TestStarting:
         await self.refuse(
             consortium, tmp_path, r"FileLedger\.Location", ORDERER_FILELEDGER_LOCATION="file"
         )
-
-
-async def test_a_join_block_from_the_middle_of_a_chain_is_refused(
-    consortium: Consortium, tmp_path: Path
-) -> None:
-    block = consortium.build_genesis()
-    block.header.number = 5
-    sign_block(block, 5, consortium.orderer_signer, b"n" * 24)
-    async with (
-        running(consortium, tmp_path) as orderer,
-        administering(consortium, orderer, tmp_path) as client,
-    ):
-        answer = await join(client, block)
-        assert answer.status_code == 400
-        assert "block 5 is not a genesis block" in answer.json()["error"]
-        assert orderer.registrar.list() == []

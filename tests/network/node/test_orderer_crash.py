@@ -16,7 +16,7 @@ from fabric_protos.common import common_pb2
 from fabric_protos.orderer import ab_pb2
 
 from network.node.block_store import BlockStore
-from network.node.chain import Chain
+from network.node.chain import Chain, Node
 from network.rules.block import open_block, validate_block
 from tests.network.consortium import CHANNEL, Consortium, build_message
 
@@ -52,7 +52,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
 async def join(folder: Path, consortium: Consortium) -> None:
     genesis = consortium.build_genesis().SerializeToString()
     store = await BlockStore.create(folder / "ledger", CHANNEL, genesis)
-    chain = await Chain.open(store, consortium.orderer_signer)
+    chain = await Chain.open(store, Node(consortium.orderer_signer))
     await chain.close()
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from network.node.block_store import BlockStore
 from network.node.broadcast import Broadcast
-from network.node.chain import Chain
+from network.node.chain import Chain, Node
+from network.node.connections import Connections, Credentials
 from network.node.deliver import BlockFormat, Deliver, send_block
 from network.node.metrics import CollectorRegistry
 from network.node.participation import open_form
@@ -46,6 +47,9 @@ class Context:
     def peer(self) -> str:
         return "test"
 
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(raws=st.lists(mutants() | st.binary(max_size=60), max_size=12))
@@ -56,8 +60,10 @@ def test_whatever_comes_the_chain_goes_on(raws: list[bytes], tmp_path_factory: A
 async def offer(raws: list[bytes], folder: Path) -> None:
     genesis = CONSORTIUM.build_genesis().SerializeToString()
     store = await BlockStore.create(folder, CHANNEL, genesis)
-    chain = await Chain.open(store, CONSORTIUM.orderer_signer)
-    broadcast = Broadcast({CHANNEL: chain}.get, CollectorRegistry())
+    chain = await Chain.open(store, Node(CONSORTIUM.orderer_signer))
+    broadcast = Broadcast(
+        {CHANNEL: chain}.get, CollectorRegistry(), Connections(Credentials(enabled=False))
+    )
     deliver = Deliver({CHANNEL: chain}.get)
     for raw in raws:
         (answer,) = [one async for one in broadcast.serve(send(raw), Context())]
