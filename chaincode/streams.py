@@ -42,6 +42,29 @@ class Streams:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def open(self, send: Callable[[Message], None]) -> Session:
+        """A further stream, which ends with `close`; `send` takes its messages and never waits."""
+        session = Session(
+            self._chaincode_id,
+            self._chaincode,
+            send,
+            capacity=self._capacity,
+            observer=self._observer,
+        )
+        self._sessions.add(session)
+        return session
+
+    async def close(self, session: Session) -> None:
+        """Nothing of the stream is left running."""
+        try:
+            await session.close()
+        finally:
+            self._sessions.discard(session)
+
+    async def close_all(self) -> None:
+        """No stream is left."""
+        await asyncio.gather(*(self.close(session) for session in list(self._sessions)))
+
     async def carry(
         self, read: Callable[[], Awaitable[Any]], write: Callable[[Message], Awaitable[None]]
     ) -> str:
@@ -51,14 +74,7 @@ class Streams:
         running.
         """
         outgoing: asyncio.Queue[Message | None] = asyncio.Queue()
-        session = Session(
-            self._chaincode_id,
-            self._chaincode,
-            outgoing.put_nowait,
-            capacity=self._capacity,
-            observer=self._observer,
-        )
-        self._sessions.add(session)
+        session = self.open(outgoing.put_nowait)
         try:
             async with asyncio.TaskGroup() as group:
                 writer = group.create_task(_write_all(outgoing, write))

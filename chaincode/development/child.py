@@ -207,7 +207,7 @@ def main() -> int:
     # Python trusts a cached module whose source has the same second and size; a quick edit of one
     # character would be missed.
     sys.dont_write_bytecode = True
-    configure_logging("info", "json")
+    configure_logging("debug", "json")  # every transaction is told
     logging.getLogger("chaincode").handlers[0].addFilter(_mark)
     orders = open_orders(sys.stdin.readline())
     loaded = _load(orders.place)

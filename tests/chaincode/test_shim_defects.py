@@ -20,10 +20,13 @@ from fabric_protos.ledger.queryresult import kv_query_result_pb2
 from fabric_protos.peer import chaincode_pb2, chaincode_shim_pb2, proposal_pb2
 
 import chaincode
-from chaincode import compositekey, server
+from chaincode import compositekey, dialer, session
 from chaincode.contract import Context, Contract, query, transaction
 from chaincode.errors import ConfigurationError, Denied, InvalidKey
 from chaincode.handler import ChaincodeMessage
+from chaincode.http2 import frames
+from chaincode.http2 import server as http2
+from chaincode.http2.connection import Connection
 from chaincode.response import Response
 from chaincode.settings import load_server_tls, read_server_address
 from chaincode.simulator import Simulator
@@ -310,12 +313,20 @@ async def test_d18_the_context_needs_no_annotation() -> None:
 
 
 def test_d19_limits_suit_a_peer() -> None:
-    options = dict(server.OPTIONS)
-    assert options["grpc.max_receive_message_length"] == 100 * 1024 * 1024
-    assert options["grpc.max_send_message_length"] == 100 * 1024 * 1024
-    # A peer pings every 60 s, also without a stream; strikes are counted below this interval.
-    assert options["grpc.http2.min_ping_interval_without_data_ms"] < 60_000
-    assert options["grpc.keepalive_permit_without_calls"] == 1
+    limit = 100 * 1024 * 1024
+    assert limit == session.MAX_MESSAGE_BYTES
+    assert dict(dialer.OPTIONS)["grpc.max_receive_message_length"] == limit
+    assert dict(dialer.OPTIONS)["grpc.max_send_message_length"] == limit
+    # A peer pings every 60 s, also without a stream: each is answered, and none held against it.
+    sent: list[bytes] = []
+    connection = Connection(lambda call: None, lambda: None, limit)
+    connection.receive(frames.PREFACE)
+    connection.take()
+    for _ in range(1000):
+        connection.receive(frames.build_frame(frames.PING, 0, 0, b"12345678"))
+        sent.append(connection.take())
+    assert set(sent) == {frames.build_frame(frames.PING, frames.ACK, 0, b"12345678")}
+    assert http2.PING_SECONDS == 60
 
 
 async def test_d20_keepalive_is_echoed() -> None:

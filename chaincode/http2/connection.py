@@ -1,0 +1,497 @@
+"""One HTTP/2 connection's server side without I/O: bytes in, calls' events out, bytes to send.
+
+    client's bytes ──receive──▸ frames ──▸ Call.receiver (message, half-close, cancellation)
+    Call.send / Call.finish ──▸ frames, as flow control lets them ──take──▸ client
+
+What a client may make us hold is bounded: frame, header block, message, streams and resets all
+have limits. Violations raise `ConnectionFault`; nothing else leaves `receive`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Protocol
+from urllib.parse import quote
+
+from hpack import Decoder
+from hpack.exceptions import HPACKError
+
+from chaincode.http2 import frames
+from chaincode.http2.frames import ConnectionFault
+
+MAX_FRAME_BYTES = 1024 * 1024
+MAX_HEADER_BYTES = 64 * 1024
+MAX_STREAMS = 128
+MAX_RESETS = 1000
+"""Streams that a client may cancel on one connection (CVE-2023-44487); a new one starts anew."""
+RECEIVE_WINDOW = 4 * 1024 * 1024
+
+OK, UNKNOWN, RESOURCE_EXHAUSTED, FAILED_PRECONDITION = 0, 2, 8, 9
+UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 12, 13, 14
+"""gRPC's statuses that a server of ours may answer."""
+
+_PREFIX = 5  # of a gRPC message: compressed or not, and four bytes of length
+_OPENING = frames.build_header_block(((":status", "200"), ("content-type", "application/grpc")))
+
+
+class Receiver(Protocol):
+    """What happens to a call."""
+
+    def receive(self, message: bytes) -> None:
+        """A message of the client."""
+        ...
+
+    def half_close(self) -> None:
+        """The client sends nothing further."""
+        ...
+
+    def cancel(self) -> None:
+        """The call is over: cancelled, or its connection is lost. Nothing can be sent."""
+        ...
+
+
+class Call:
+    """One call of a client, open until `finish` or its cancellation."""
+
+    __slots__ = (
+        "_buffer",
+        "_connection",
+        "_opened",
+        "_outgoing",
+        "_trailers",
+        "_wanted",
+        "credit",
+        "finished",
+        "half_closed",
+        "path",
+        "receiver",
+        "stream",
+        "uncredited",
+        "window",
+    )
+
+    def __init__(self, connection: Connection, stream: int, path: str, window: int) -> None:
+        self.stream = stream
+        self.path = path
+        self.receiver: Receiver | None = None
+        self.half_closed = False
+        self.finished = False
+        self.window = window  # bytes that we may still send
+        self.credit = RECEIVE_WINDOW  # bytes that the client may still send
+        self.uncredited = 0  # bytes that it has sent since it was last told more
+        self._connection = connection
+        self._opened = False
+        self._buffer = bytearray()
+        self._wanted = _PREFIX  # bytes to wait for before the buffer is looked at again
+        self._outgoing: deque[bytes | memoryview] = deque()
+        self._trailers: bytes | None = None
+
+    def send(self, message: bytes) -> None:
+        """The message goes out as soon as the client's window lets it; nothing after `finish`."""
+        if self.finished:
+            return
+        self.open()
+        self._outgoing.append(b"\x00" + len(message).to_bytes(4, "big") + message)
+        self.push()
+
+    def finish(self, status: int = OK, text: str = "") -> None:
+        """The call ends with this gRPC status, after what is still to be sent."""
+        if self.finished:
+            return
+        self.finished = True
+        told = [("grpc-status", str(status))]
+        if text:
+            told.append(("grpc-message", quote(text, safe=" !#$&'()*+,/:;<=>?@[]^_`{|}~\"")))
+        if self._opened:
+            self._trailers = frames.build_header_block(told)
+        else:
+            self._trailers = _OPENING + frames.build_header_block(told)
+        self.push()
+
+    def open(self) -> None:
+        """The response's headers have been sent."""
+        if not self._opened:
+            self._opened = True
+            self._connection.emit(
+                frames.build_frame(frames.HEADERS, frames.END_HEADERS, self.stream, _OPENING)
+            )
+
+    def push(self) -> None:
+        """What the windows let go has gone, the trailers last."""
+        connection, outgoing = self._connection, self._outgoing
+        while outgoing:
+            allowed = min(self.window, connection.window, connection.frame_limit)
+            if allowed <= 0:
+                return
+            chunk = outgoing[0]
+            if len(chunk) <= allowed:
+                outgoing.popleft()
+            else:
+                rest = memoryview(chunk)  # slices of a large message are not copied again
+                outgoing[0], chunk = rest[allowed:], bytes(rest[:allowed])
+            size = len(chunk)
+            self.window -= size
+            connection.window -= size
+            connection.emit(frames.build_data_header(size, self.stream))
+            connection.emit(chunk)
+        if self._trailers is not None:
+            ending = frames.END_HEADERS | frames.END_STREAM
+            connection.emit(frames.build_frame(frames.HEADERS, ending, self.stream, self._trailers))
+            if not self.half_closed:
+                connection.emit(frames.build_reset(self.stream, frames.NO_ERROR))
+            connection.forget(self)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something waits for the client's window."""
+        return bool(self._outgoing) or self._trailers is not None
+
+    def take_in(self, data: bytes) -> None:
+        """Hand the messages in this data to the receiver, keep the rest for the next."""
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._wanted:
+                return
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        start, size = 0, len(data)
+        while size - start >= _PREFIX:
+            if self.receiver is None or self.finished:
+                return
+            wanted = self._read_size(data, start)
+            if wanted is None:
+                return
+            if start + wanted > size:
+                self._wanted = wanted
+                break
+            self.receiver.receive(data[start + _PREFIX : start + wanted])
+            start += wanted
+        else:
+            self._wanted = _PREFIX
+        if start < size:
+            self._buffer += data[start:]
+
+    def _read_size(self, data: bytes, start: int) -> int | None:
+        """Bytes of the message that begins there, prefix included; None ends a call that may not
+        send it."""
+        size = int.from_bytes(data[start + 1 : start + _PREFIX], "big")
+        limit = self._connection.max_message
+        if data[start]:
+            self._refuse(UNIMPLEMENTED, "compressed messages are not supported")
+            return None
+        if size > limit:
+            self._refuse(
+                RESOURCE_EXHAUSTED, f"Received message larger than max ({size} vs. {limit})"
+            )
+            return None
+        return size + _PREFIX
+
+    def _refuse(self, status: int, text: str) -> None:
+        receiver, self.receiver = self.receiver, None
+        self.finish(status, text)
+        if receiver is not None:
+            receiver.cancel()
+
+
+class Connection:
+    """The server's side of one connection."""
+
+    def __init__(
+        self,
+        accept: Callable[[Call], Receiver | None],
+        wake: Callable[[], None],
+        max_message: int,
+    ) -> None:
+        """`accept` gives a call its receiver, None where there is no such method; `wake` is told
+        that there is something to `take`.
+        """
+        self.window = frames.DEFAULT_WINDOW
+        self.frame_limit = frames.SMALLEST_FRAME_LIMIT
+        self.max_message = max_message
+        self._accept = accept
+        self._wake = wake
+        self._calls: dict[int, Call] = {}
+        self._out: list[bytes | memoryview] = []
+        self._in = bytearray()
+        self.began = False
+        """Whether the client has said that it speaks HTTP/2."""
+        self._last_stream = 0
+        self._resets = 0
+        self._credit = RECEIVE_WINDOW
+        self._uncredited = 0
+        self._stream_window = frames.DEFAULT_WINDOW
+        self._decoder = Decoder(max_header_list_size=MAX_HEADER_BYTES)
+        self._block: tuple[int, int, bytearray] | None = None  # stream, flags, header block so far
+        self.emit(
+            frames.build_settings(
+                (
+                    (frames.MAX_CONCURRENT_STREAMS, MAX_STREAMS),
+                    (frames.INITIAL_WINDOW_SIZE, RECEIVE_WINDOW),
+                    (frames.MAX_FRAME_SIZE, MAX_FRAME_BYTES),
+                    (frames.MAX_HEADER_LIST_SIZE, MAX_HEADER_BYTES),
+                )
+            )
+            + frames.build_window_update(0, RECEIVE_WINDOW - frames.DEFAULT_WINDOW)
+        )
+
+    # --- outwards ---------------------------------------------------------------------------
+
+    def emit(self, frame: bytes | memoryview) -> None:
+        """The frame, or a further part of one, is the next to be sent."""
+        if not self._out:
+            self._wake()
+        self._out.append(frame)
+
+    def take(self) -> bytes:
+        """Everything that is to be sent now."""
+        taken = b"".join(self._out)
+        self._out.clear()
+        return taken
+
+    def ping(self) -> None:
+        """Ask the client for a sign of life."""
+        self.emit(frames.build_frame(frames.PING, 0, 0, b"medfabri"))
+
+    def close(self, code: int = frames.NO_ERROR, reason: str = "") -> None:
+        """Say goodbye; every open call is cancelled."""
+        self.emit(frames.build_goaway(self._last_stream, code, reason))
+        self.lose()
+
+    def lose(self) -> None:
+        """The connection is gone: every open call is cancelled."""
+        calls = list(self._calls.values())
+        self._calls.clear()
+        for call in calls:
+            call.finished = True
+            if call.receiver is not None:
+                call.receiver.cancel()
+
+    def forget(self, call: Call) -> None:
+        """The call's stream is closed."""
+        self._calls.pop(call.stream, None)
+
+    # --- inwards ----------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take in what the client sent. Raises ConnectionFault."""
+        if self._in:
+            self._in += data
+            data = bytes(self._in)
+            self._in.clear()
+        start = 0
+        if not self.began:
+            head = data[: len(frames.PREFACE)]
+            if not frames.PREFACE.startswith(head):
+                raise ConnectionFault(frames.PROTOCOL_ERROR, "this is not HTTP/2")
+            if len(head) < len(frames.PREFACE):
+                self._in += data
+                return
+            self.began = True
+            start = len(frames.PREFACE)
+        size = len(data)
+        while size - start >= frames.HEADER_BYTES:
+            length = int.from_bytes(data[start : start + 3], "big")
+            if length > MAX_FRAME_BYTES:
+                raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a frame is too large")
+            end = start + frames.HEADER_BYTES + length
+            if end > size:
+                break
+            stream = int.from_bytes(data[start + 5 : start + 9], "big") & 0x7FFFFFFF
+            self._handle(data[start + 3], data[start + 4], stream, data[start + 9 : end])
+            start = end
+        if start < size:
+            self._in += data[start:]
+
+    def _handle(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if self._block is not None and kind != frames.CONTINUATION:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "a header block was interrupted")
+        if kind == frames.DATA:
+            self._receive_data(flags, stream, payload)
+            return
+        handler = _HANDLERS.get(kind)
+        if handler is not None:  # frames of unknown types are ignored (RFC 9113, 4.1)
+            handler(self, flags, stream, payload)
+
+    def _receive_data(self, flags: int, stream: int, payload: bytes) -> None:
+        size = len(payload)
+        self._credit -= size
+        if self._credit < 0:
+            raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "more data than the window lets")
+        self._uncredited += size
+        if self._uncredited > RECEIVE_WINDOW // 2:
+            self.emit(frames.build_window_update(0, self._uncredited))
+            self._credit += self._uncredited
+            self._uncredited = 0
+        call = self._calls.get(stream)
+        if call is None or call.half_closed:
+            self._validate_opened(stream)
+            return  # the rest of a call that has ended meanwhile
+        call.credit -= size
+        if call.credit < 0:
+            raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "more data than the window lets")
+        call.uncredited += size
+        if call.uncredited > RECEIVE_WINDOW // 2 and not flags & frames.END_STREAM:
+            self.emit(frames.build_window_update(stream, call.uncredited))
+            call.credit += call.uncredited
+            call.uncredited = 0
+        if flags & frames.PADDED:
+            payload = frames.strip_padding(flags, payload)
+        if payload:
+            call.take_in(payload)
+        if flags & frames.END_STREAM:
+            self._half_close(call)
+
+    def _receive_headers(self, flags: int, stream: int, payload: bytes) -> None:
+        payload = frames.strip_padding(flags, payload)
+        if flags & frames.HAS_PRIORITY:
+            if len(payload) < 5:
+                raise ConnectionFault(frames.FRAME_SIZE_ERROR, "HEADERS of a wrong size")
+            payload = payload[5:]
+        self._block = (stream, flags, bytearray())
+        self._extend_block(flags, payload)
+
+    def _receive_continuation(self, flags: int, stream: int, payload: bytes) -> None:
+        if self._block is None or self._block[0] != stream:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "CONTINUATION of nothing")
+        self._extend_block(flags, payload)
+
+    def _extend_block(self, flags: int, payload: bytes) -> None:
+        assert self._block is not None
+        stream, first_flags, block = self._block
+        block += payload
+        # An empty CONTINUATION costs its sender nothing and would never end: count it as well.
+        if len(block) > MAX_HEADER_BYTES or not (payload or flags & frames.END_HEADERS):
+            raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "a header block is too large")
+        if not flags & frames.END_HEADERS:
+            return
+        self._block = None
+        try:
+            headers = {
+                _text(name): _text(value) for name, value in self._decoder.decode(bytes(block))
+            }
+        except (HPACKError, UnicodeDecodeError):
+            raise ConnectionFault(frames.COMPRESSION_ERROR, "unreadable headers") from None
+        self._open(stream, bool(first_flags & frames.END_STREAM), headers)
+
+    def _open(self, stream: int, ends: bool, headers: Mapping[str, str]) -> None:
+        if stream in self._calls:  # trailers
+            if ends:
+                self._half_close(self._calls[stream])
+            return
+        if stream <= self._last_stream:
+            return  # trailers of a call that has ended meanwhile
+        if not stream % 2:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "clients open odd streams")
+        self._last_stream = stream
+        if len(self._calls) >= MAX_STREAMS:
+            self.emit(frames.build_reset(stream, frames.REFUSED_STREAM))
+            return
+        call = Call(self, stream, headers.get(":path", ""), self._stream_window)
+        self._calls[stream] = call
+        call.half_closed = ends
+        if not headers.get("content-type", "").startswith("application/grpc"):
+            call.finish(INTERNAL, "the content type is not application/grpc")
+            return
+        receiver = self._accept(call)
+        if receiver is None:
+            call.finish(UNIMPLEMENTED, f"there is no method {call.path[:200]}")
+            return
+        call.receiver = receiver
+        if ends:
+            receiver.half_close()
+
+    def _half_close(self, call: Call) -> None:
+        if not call.half_closed:
+            call.half_closed = True
+            if call.receiver is not None and not call.finished:
+                call.receiver.half_close()
+
+    def _receive_priority(self, flags: int, stream: int, payload: bytes) -> None:
+        if len(payload) != 5:
+            raise ConnectionFault(frames.FRAME_SIZE_ERROR, "PRIORITY of a wrong size")
+
+    def _receive_reset(self, flags: int, stream: int, payload: bytes) -> None:
+        frames.read_uint32(payload, "RST_STREAM")
+        self._validate_opened(stream)
+        call = self._calls.pop(stream, None)
+        if call is None:
+            return
+        self._resets += 1
+        if self._resets > MAX_RESETS:
+            raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many streams were reset")
+        call.finished = True
+        if call.receiver is not None:
+            call.receiver.cancel()
+
+    def _receive_settings(self, flags: int, stream: int, payload: bytes) -> None:
+        if stream:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "SETTINGS on a stream")
+        if flags & frames.ACK:
+            return
+        for name, value in frames.read_settings(payload):
+            if name == frames.INITIAL_WINDOW_SIZE:
+                if value > frames.MAX_WINDOW:
+                    raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "a window is too large")
+                change, self._stream_window = value - self._stream_window, value
+                for call in self._calls.values():
+                    call.window += change
+            elif name == frames.MAX_FRAME_SIZE:
+                if not frames.SMALLEST_FRAME_LIMIT <= value <= frames.LARGEST_FRAME_LIMIT:
+                    raise ConnectionFault(frames.PROTOCOL_ERROR, "a frame limit out of bounds")
+                self.frame_limit = min(value, MAX_FRAME_BYTES)
+        self.emit(frames.build_frame(frames.SETTINGS, frames.ACK, 0))
+        self._push_all()
+
+    def _receive_push_promise(self, flags: int, stream: int, payload: bytes) -> None:
+        raise ConnectionFault(frames.PROTOCOL_ERROR, "clients do not push")
+
+    def _receive_ping(self, flags: int, stream: int, payload: bytes) -> None:
+        if stream or len(payload) != 8:
+            raise ConnectionFault(frames.FRAME_SIZE_ERROR, "PING of a wrong size")
+        if not flags & frames.ACK:
+            self.emit(frames.build_frame(frames.PING, frames.ACK, 0, payload))
+
+    def _receive_window_update(self, flags: int, stream: int, payload: bytes) -> None:
+        increment = frames.read_uint32(payload, "WINDOW_UPDATE") & 0x7FFFFFFF
+        if not increment:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "a window was raised by nothing")
+        if not stream:
+            self.window += increment
+            if self.window > frames.MAX_WINDOW:
+                raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "a window is too large")
+            self._push_all()
+            return
+        self._validate_opened(stream)
+        call = self._calls.get(stream)
+        if call is not None:
+            call.window += increment
+            if call.window > frames.MAX_WINDOW:
+                raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "a window is too large")
+            if call.is_waiting:
+                call.push()
+
+    def _push_all(self) -> None:
+        for call in list(self._calls.values()):
+            if call.is_waiting:
+                call.push()
+
+    def _validate_opened(self, stream: int) -> None:
+        if stream > self._last_stream or not stream % 2:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "a frame on a stream that is not open")
+
+
+def _text(raw: bytes | str) -> str:
+    return raw if isinstance(raw, str) else raw.decode("latin-1")
+
+
+_HANDLERS: Mapping[int, Callable[[Connection, int, int, bytes], None]] = {
+    frames.HEADERS: Connection._receive_headers,
+    frames.PRIORITY: Connection._receive_priority,
+    frames.RST_STREAM: Connection._receive_reset,
+    frames.SETTINGS: Connection._receive_settings,
+    frames.PUSH_PROMISE: Connection._receive_push_promise,
+    frames.PING: Connection._receive_ping,
+    frames.WINDOW_UPDATE: Connection._receive_window_update,
+    frames.CONTINUATION: Connection._receive_continuation,
+}
