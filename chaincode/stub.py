@@ -38,6 +38,8 @@ from chaincode.overlay import OwnWrites
 from chaincode.proposal import open_proposal
 from chaincode.response import ERROR, Response, open_response
 
+WriteRecord = chaincode_shim_pb2.WriteRecord
+
 VALIDATION_PARAMETER = "VALIDATION_PARAMETER"
 """The metadata key of a key-level endorsement policy (`peer.MetaDataKeys`)."""
 
@@ -246,12 +248,9 @@ class Stub(QuerySource):
         self._validate_writable()
         compositekey.validate_unicode(key, "key")
         collection = _validated_collection(collection)
-        record = chaincode_shim_pb2.WriteRecord(
-            key=key,
-            collection=collection,
-            type=chaincode_shim_pb2.WriteRecord.PURGE_PRIVATE_DATA,
-        )
-        if not self._batched(record):
+        if self._batch is not None:
+            self._keep(WriteRecord.PURGE_PRIVATE_DATA, collection, key)
+        else:
             request = chaincode_shim_pb2.PurgePrivateState(key=key, collection=collection)
             await self._call(ChaincodeMessage.PURGE_PRIVATE_DATA, request)
         self._note_own(collection, key, None)
@@ -415,13 +414,9 @@ class Stub(QuerySource):
     async def _put(self, key: str, value: bytes, collection: str) -> None:
         self._validate_writable()
         compositekey.validate_key(key)
-        record = chaincode_shim_pb2.WriteRecord(
-            key=key,
-            value=value,
-            collection=collection,
-            type=chaincode_shim_pb2.WriteRecord.PUT_STATE,
-        )
-        if not self._batched(record):
+        if self._batch is not None:
+            self._keep(WriteRecord.PUT_STATE, collection, key, value=value)
+        else:
             request = chaincode_shim_pb2.PutState(key=key, value=value, collection=collection)
             await self._call(ChaincodeMessage.PUT_STATE, request)
         self._note_own(collection, key, value)
@@ -429,10 +424,9 @@ class Stub(QuerySource):
     async def _delete(self, key: str, collection: str) -> None:
         self._validate_writable()
         compositekey.validate_unicode(key, "key")
-        record = chaincode_shim_pb2.WriteRecord(
-            key=key, collection=collection, type=chaincode_shim_pb2.WriteRecord.DEL_STATE
-        )
-        if not self._batched(record):
+        if self._batch is not None:
+            self._keep(WriteRecord.DEL_STATE, collection, key)
+        else:
             request = chaincode_shim_pb2.DelState(key=key, collection=collection)
             await self._call(ChaincodeMessage.DEL_STATE, request)
         self._note_own(collection, key, None)
@@ -441,13 +435,8 @@ class Stub(QuerySource):
         self._validate_writable()
         compositekey.validate_unicode(key, "key")
         metadata = chaincode_shim_pb2.StateMetadata(metakey=VALIDATION_PARAMETER, value=value)
-        record = chaincode_shim_pb2.WriteRecord(
-            key=key,
-            collection=collection,
-            metadata=metadata,
-            type=chaincode_shim_pb2.WriteRecord.PUT_STATE_METADATA,
-        )
-        if self._batched(record):
+        if self._batch is not None:
+            self._keep(WriteRecord.PUT_STATE_METADATA, collection, key, metadata=metadata)
             return
         request = chaincode_shim_pb2.PutStateMetadata(
             key=key, collection=collection, metadata=metadata
@@ -508,12 +497,11 @@ class Stub(QuerySource):
         except DecodeError:
             raise PeerError("the peer's query result cannot be read") from None
 
-    def _batched(self, record: Any) -> bool:
-        if self._batch is None:
-            return False
-        is_metadata = record.type == chaincode_shim_pb2.WriteRecord.PUT_STATE_METADATA
-        self._batch[record.collection, record.key, is_metadata] = record
-        return True
+    def _keep(self, kind: int, collection: str, key: str, **content: Any) -> None:
+        """Put a write into the batch, in place of an earlier one to the same key."""
+        assert self._batch is not None
+        record = WriteRecord(key=key, collection=collection, type=kind, **content)
+        self._batch[collection, key, kind == WriteRecord.PUT_STATE_METADATA] = record
 
     def _note_own(self, collection: str, key: str, value: bytes | None) -> None:
         if self._own is not None:
