@@ -28,6 +28,7 @@ from network.rules.conditions import (
     Exists,
     KeyMapMatch,
     Node,
+    Text,
     Unmatchable,
     bad_argument,
     build_compare,
@@ -144,7 +145,7 @@ def parse_selector(value: Any) -> Selector:
     if not value:
         return Selector(Everything())
     root = _parse(value, (), inverted=False, inner=False)
-    if isinstance(root, Field) and not root.path:
+    if isinstance(root, Field) and not root.path and not isinstance(root.condition, Text):
         raise InvalidQuery("invalid_selector", "One or more conditions is missing a field name.")
     return Selector(root)
 
@@ -164,6 +165,11 @@ def _parse(value: Any, path: Path, *, inverted: bool, inner: bool) -> Node:
             raise bad_argument(name, argument)
         part = _parse(argument, (), inverted=False, inner=True)
         return _build_leaf(path, _MATCHERS[name](part), inverted=inverted)
+    if name == "$text" and path:
+        default = {"$default": value}
+        raise InvalidQuery(
+            "bad_field", f"Invalid field normalization on selector: {format_term(default)}"
+        )
     if name.startswith("$"):
         return _build_leaf(path, _parse_operator(name, argument), inverted=inverted)
     return _parse(argument, path + parse_path(name), inverted=inverted, inner=inner)
