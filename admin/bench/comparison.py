@@ -27,7 +27,7 @@ class Course:
     Attributes:
         modes: measured one after another.
         rounds: of each target in each mode.
-        warm_up: seconds of load before the first round of a target in a mode; not counted.
+        warm_up: seconds of load before a target's first round in a mode; not counted.
     """
 
     modes: tuple[Mode, ...]
@@ -69,8 +69,8 @@ def _run_mode(
     tell: Tell,
 ) -> list[Summary]:
     mode = workload.mode.value
-    expected = [_warm_up(generators, target, workload, course) for target in targets]
     rounds: list[list[Round]] = [[] for _ in targets]
+    expected = [_warm_up(generators, target, workload, course) for target in targets]
     for number in range(course.rounds):
         for index in order_of_round(number, len(targets)):
             target = targets[index]
@@ -84,14 +84,14 @@ def _run_mode(
 
 
 def _warm_up(generators: Generators, target: Target, workload: Workload, course: Course) -> int:
-    """How many transactions a round may need, told by a round that is not counted."""
-    expected = workload.count if workload.count is not None else 0
+    """How many transactions a round may need, as a round that is not counted lets expect."""
     if course.warm_up <= 0:
-        return expected
-    parts = generators.run(target, replace(workload, seconds=course.warm_up, count=None))
+        return workload.count or 0
+    first = replace(workload, seconds=course.warm_up, count=None, lead=0.0)
+    rate = summarize_round(generators.run(target, first)).rate
     if workload.seconds is None:
-        return expected
-    return round(summarize_round(parts).rate * workload.seconds * AHEAD)
+        return workload.count or 0
+    return round(rate * (workload.lead + workload.seconds) * AHEAD)
 
 
 def _run_round(generators: Generators, target: Target, workload: Workload, prepared: int) -> Round:

@@ -80,66 +80,105 @@ JOURNEYS: Mapping[Mode, Callable[[Proposal], Awaitable[None]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    latencies: tuple[float, ...]
+    errors: dict[str, int]
+
+
+@dataclass(slots=True)
 class _Tally:
-    """What the callers of one round have seen."""
+    """What the callers have seen since the last look."""
 
-    def __init__(self) -> None:
-        self.latencies: list[float] = []
-        self.errors: dict[str, int] = {}
-        self.late = 0
+    latencies: list[float] = field(default_factory=list)
+    errors: dict[str, int] = field(default_factory=dict)
 
-    def fail(self, failure: ClientError) -> None:
-        kind = describe(failure)
-        self.errors[kind] = self.errors.get(kind, 0) + 1
+    @property
+    def total(self) -> int:
+        return len(self.latencies) + sum(self.errors.values())
+
+    def take(self) -> _Found:
+        found = _Found(tuple(self.latencies), dict(self.errors))
+        self.clear()
+        return found
+
+    def clear(self) -> None:
+        self.latencies.clear()
+        self.errors.clear()
 
 
 async def run_load(supply: Supply) -> Measured:
     """One round of this process's part of the load.
 
-    With `seconds` what ends later than the window is not counted; with `count` the window ends
-    with the last transaction. Failures are counted by kind, and no caller stops for one.
+    With `seconds` the window opens when the load has run for `lead` seconds, and counts what ends
+    in it; with `count` it spans all transactions. Failures are counted by kind, and no caller
+    stops for one.
     """
-    workload, tally = supply.workload, _Tally()
-    journey = JOURNEYS[workload.mode]
-    unprepared = supply.unprepared
+    if supply.workload.seconds is None:
+        return await _run_count(supply)
+    return await _run_window(supply, supply.workload.seconds)
+
+
+async def _run_window(supply: Supply, seconds: float) -> Measured:
+    tally, running = _Tally(), True
+
+    async def call() -> None:
+        while running:
+            await _travel(supply, tally)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(supply.workload.concurrency):
+            group.create_task(call())
+        await asyncio.sleep(supply.workload.lead)
+        before, cpu, opened = tally.total, read_own_cpu(), time.perf_counter()
+        tally.clear()
+        await asyncio.sleep(seconds)
+        found, used = tally.take(), read_own_cpu() - cpu
+        elapsed, running = time.perf_counter() - opened, False
+    return Measured(
+        seconds=elapsed,
+        latencies=found.latencies,
+        errors=found.errors,
+        outside=before + tally.total,
+        client_cpu=used,
+        unprepared=supply.unprepared,
+    )
+
+
+async def _run_count(supply: Supply) -> Measured:
+    tally, left = _Tally(), supply.workload.count or 0
     cpu, started = read_own_cpu(), time.perf_counter()
-    deadline = started + workload.seconds if workload.seconds is not None else None
-    left = workload.count if workload.count is not None else -1
 
     async def call() -> None:
         nonlocal left
-        while left != 0:
+        while left > 0:
             left -= 1
-            began = time.perf_counter()
-            if deadline is not None and began >= deadline:
-                return
-            try:
-                await journey(supply.take())
-            except ClientError as failure:
-                tally.fail(failure)
-                continue
-            ended = time.perf_counter()
-            if deadline is None or ended <= deadline:
-                tally.latencies.append(ended - began)
-            else:
-                tally.late += 1
+            await _travel(supply, tally)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(workload.concurrency):
+        for _ in range(supply.workload.concurrency):
             group.create_task(call())
-        if workload.seconds is not None:
-            await asyncio.sleep(workload.seconds)
-            used, seconds = read_own_cpu() - cpu, time.perf_counter() - started
-    if workload.seconds is None:
-        used, seconds = read_own_cpu() - cpu, time.perf_counter() - started
+    found = tally.take()
     return Measured(
-        seconds=seconds,
-        latencies=tuple(tally.latencies),
-        errors=tally.errors,
-        late=tally.late,
-        client_cpu=used,
-        unprepared=supply.unprepared - unprepared,
+        seconds=time.perf_counter() - started,
+        latencies=found.latencies,
+        errors=found.errors,
+        client_cpu=read_own_cpu() - cpu,
+        unprepared=supply.unprepared,
     )
+
+
+async def _travel(supply: Supply, tally: _Tally) -> None:
+    """One transaction, noted."""
+    proposal = supply.take()
+    began = time.perf_counter()
+    try:
+        await JOURNEYS[supply.workload.mode](proposal)
+    except ClientError as failure:
+        kind = describe(failure)
+        tally.errors[kind] = tally.errors.get(kind, 0) + 1
+    else:
+        tally.latencies.append(time.perf_counter() - began)
 
 
 def describe(failure: ClientError) -> str:

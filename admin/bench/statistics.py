@@ -43,15 +43,15 @@ class Measured:
         seconds: length of the measured window.
         latencies: of the transactions that succeeded in it, seconds.
         errors: how many failed, by kind.
-        late: how many ended after the window; they count for nothing but the chaincode's work.
+        outside: how many ended before or after the window; the chaincode worked for them, too.
         client_cpu: seconds of processor time that the load generator itself used.
-        unprepared: transactions whose proposal had to be signed inside the window.
+        unprepared: transactions whose proposal was not signed before the round began.
     """
 
     seconds: float
     latencies: tuple[float, ...]
     errors: Mapping[str, int] = field(default_factory=dict)
-    late: int = 0
+    outside: int = 0
     client_cpu: float = 0.0
     unprepared: int = 0
 
@@ -69,7 +69,7 @@ class Round:
         chaincode_cpu: seconds of the chaincode process's processor time a transaction, None where
             it was not watched.
         chaincode_memory: its resident bytes at the end, None where it was not watched.
-        unprepared: transactions whose proposal had to be signed inside the window.
+        unprepared: transactions whose proposal was not signed before the round began.
     """
 
     transactions: int
@@ -145,8 +145,7 @@ def summarize_round(parts: Sequence[Measured], used: Usage | None = None) -> Rou
     latencies = [one for part in parts for one in part.latencies]
     seconds = max((part.seconds for part in parts), default=0.0)
     done = len(latencies)
-    # Failed and late transactions kept the chaincode busy as well.
-    handled = done + sum(part.late + sum(part.errors.values()) for part in parts)
+    handled = done + sum(part.outside + sum(part.errors.values()) for part in parts)
     return Round(
         transactions=done,
         rate=done / seconds if seconds > 0 else 0.0,

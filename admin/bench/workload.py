@@ -27,6 +27,7 @@ class Workload:
         concurrency: transactions in flight, over all processes.
         seconds: length of a round; None when `count` says it.
         count: transactions of a round; None when `seconds` says it.
+        lead: with `seconds`, how long the load has run when the window opens.
     """
 
     mode: Mode
@@ -36,6 +37,7 @@ class Workload:
     concurrency: int
     seconds: float | None = None
     count: int | None = None
+    lead: float = 0.0
 
 
 def fill(template: str, *, series: str, number: int, size: int) -> str:

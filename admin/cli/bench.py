@@ -69,7 +69,7 @@ def _load_options(function: Any) -> Any:
             type=click.FloatRange(0),
             default=2.0,
             show_default=True,
-            help="Seconds before the first round that are not counted.",
+            help="Seconds of load before each counted window.",
         ),
         click.option(
             "--processes",
@@ -146,8 +146,8 @@ def chaincode(
     from admin.bench.generators import Generators
     from admin.bench.workload import Mode
 
-    targets = _targets(context, [chaincode, *against], channel, pids, options)
     workload = _workload(options)
+    targets = _targets(context, [chaincode, *against], channel, pids, options)
     modes = tuple(Mode) if options["mode"] == "all" else (Mode(options["mode"]),)
     course = Course(modes, options["rounds"], options["warm_up"])
     with (
@@ -179,6 +179,7 @@ def _workload(options: dict[str, Any]) -> Any:
         arguments=() if arguments == ("",) else arguments,
         size=options["size"],
         concurrency=options["concurrency"],
+        lead=options["warm_up"],
         seconds=None if options["count"] is not None else options["duration"] or 10.0,
         count=options["count"],
     )
