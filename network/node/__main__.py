@@ -13,7 +13,7 @@ from network.node.grpc_server import ListenError
 from network.node.logs import InvalidLogSpec, LogSpec, start_logging
 from network.node.settings import Settings, SettingsError
 
-USAGE = "usage: python -m network.node orderer | peer | ca"
+USAGE = "usage: python -m network.node orderer | peer [node start] | ca"
 
 
 def main(arguments: list[str]) -> int:
@@ -23,6 +23,8 @@ def main(arguments: list[str]) -> int:
     if role not in ("orderer", "peer", "ca"):
         sys.stderr.write(f"{USAGE}\n")
         return 2
+    if role == "peer" and "--peer-chaincodedev" in arguments:
+        os.environ["CORE_CHAINCODE_MODE"] = "dev"
     try:
         log_spec = start_logging(os.environ.get("FABRIC_LOGGING_SPEC", ""))
         _run(_serve(role, log_spec))
@@ -32,6 +34,24 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def run_orderer() -> int:
+    """`medfabric-orderer [start]`: in place of Fabric's `orderer`."""
+    if sys.argv[1:] not in ([], ["start"]):
+        sys.stderr.write("usage: medfabric-orderer [start]\n")
+        return 2
+    return main(["orderer"])
+
+
+def run_peer() -> int:
+    """`medfabric-peer node start`: in place of that command of Fabric's `peer`, and of no other."""
+    if sys.argv[1:3] != ["node", "start"]:
+        sys.stderr.write(
+            "usage: medfabric-peer node start\nFor every other command use Fabric's own peer\n"
+        )
+        return 2
+    return main(["peer"])
 
 
 async def _serve(role: str, log_spec: LogSpec) -> None:

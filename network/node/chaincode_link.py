@@ -129,6 +129,23 @@ class ChaincodeLink:
             raise
         return link
 
+    async def serve(self, stream: Any, first: ChaincodeMessage) -> None:
+        """Talk on a stream that the chaincode has opened, until it ends; `first` was read from it.
+
+        `closed` is set afterwards, as with a link that was dialled.
+        """
+        self._take(self._talk.receive(first))
+        self._task = asyncio.create_task(self._run(stream), name=f"chaincode {self.package_id}")
+        try:
+            await asyncio.wait([self._task])
+        finally:
+            self._task.cancel()
+
+    async def wait_ready(self) -> ChaincodeLink:
+        """This link, once the chaincode has registered. Raises LaunchFailed if it does not."""
+        await asyncio.shield(self._ready)
+        return self
+
     async def execute(self, execution: Execution, timeout: float) -> ChaincodeMessage:
         """The chaincode's last word on the transaction: COMPLETED or ERROR.
 
@@ -197,7 +214,8 @@ class ChaincodeLink:
             writer.cancel()
             stream.cancel()
             self._end(reason)
-            await self._channel.close(None)
+            if self._channel is not None:
+                await self._channel.close(None)
 
     async def _write(self, stream: Any) -> None:
         try:

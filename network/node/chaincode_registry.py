@@ -38,6 +38,13 @@ class PackageNotFound(LookupError):
         super().__init__(f"chaincode install package '{package_id}' not found")
 
 
+class DuplicateChaincode(ValueError):
+    """A chaincode of that name is connected already; the text is Fabric's."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"duplicate chaincodeID: {name}")
+
+
 @dataclass(frozen=True, slots=True)
 class Installed:
     """An installed package, without its code."""
@@ -160,6 +167,17 @@ class ChaincodeRegistry:
             return await asyncio.shield(task)
         except LaunchFailed as failure:
             raise LaunchFailed(f"could not launch chaincode {package_id}: {failure}") from None
+
+    def accept(self, name: str, link: ChaincodeLink) -> None:
+        """The link of a chaincode that has dialled in serves the package `name`.
+
+        Raises:
+            DuplicateChaincode: another one does.
+        """
+        task = self._links.get(name)
+        if task is not None and not _is_over(task):
+            raise DuplicateChaincode(name)
+        self._links[name] = asyncio.create_task(link.wait_ready())
 
     async def close(self) -> None:
         """Every link is closed."""

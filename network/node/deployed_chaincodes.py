@@ -53,12 +53,16 @@ class DeployedChaincodes:
         msp_id: str,
         is_installed: Callable[[str], bool],
         get_lifecycle_height: Callable[[str], int],
+        *,
+        development: bool = False,
     ) -> None:
         """`get_lifecycle_height`: the height of a channel since which no block has touched
-        definitions and approvals (`network.node.ledger.Ledger.lifecycle_height`)."""
+        definitions and approvals (`network.node.ledger.Ledger.lifecycle_height`). In
+        `development`, `name:version` stands for a package that is not installed."""
         self._msp_id = msp_id
         self._is_installed = is_installed
         self._get_lifecycle_height = get_lifecycle_height
+        self._development = development
         self._found: dict[tuple[str, int, str], Deployed | None] = {}
 
     def forget(self) -> None:
@@ -125,5 +129,6 @@ class DeployedChaincodes:
             package_id = read_package_id(own, approval)
         except (LifecycleError, SimulationError):
             package_id = ""  # another peer approved, and its private data has not come yet
-        installed = bool(package_id) and self._is_installed(package_id)
-        return Deployed(definition, not differences, package_id if installed else "")
+        if not package_id or not self._is_installed(package_id):
+            package_id = f"{name}:{definition.version}" if self._development else ""
+        return Deployed(definition, not differences, package_id)

@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from fabric_protos.discovery import protocol_pb2_grpc
 from fabric_protos.gateway import gateway_pb2_grpc
-from fabric_protos.peer import peer_pb2_grpc
+from fabric_protos.peer import chaincode_shim_pb2_grpc, peer_pb2_grpc
 
 from network.node.acl import AccessControl
 from network.node.block_puller import BlockPuller
@@ -31,6 +31,7 @@ from network.node.chaincode_registry import (
     PackageStore,
     read_builder_variables,
 )
+from network.node.chaincode_support import ChaincodeSupport
 from network.node.channel import PeerChannel
 from network.node.connections import Connections
 from network.node.deliver import Deliver
@@ -43,7 +44,7 @@ from network.node.gateway_events import ChaincodeEvents
 from network.node.gateway_peers import GatewayPeers
 from network.node.gateway_service import GatewayService
 from network.node.gateway_status import CommitStatuses
-from network.node.grpc_server import RotatingTls, make_server
+from network.node.grpc_server import RotatingTls, Server, make_server
 from network.node.http_server import HttpServer, read_http_tls
 from network.node.joined_channels import JoinedChannels
 from network.node.ledger import CommittedBlock
@@ -97,7 +98,8 @@ class Peer:
         self._orderers = OrdererStreams(self._connections)
         self._tasks: list[asyncio.Task[None]] = []
         self._announced: dict[str, tuple[int, dict[str, str]]] = {}
-        self.port = self.operations_port = 0
+        self.port = self.operations_port = self.chaincode_port = 0
+        self._chaincode_server: Server | None = None
         self._build_channels()
         self._build_execution()
         self._build_exchange(pace)
@@ -125,6 +127,7 @@ class Peer:
             self._settings.get_text("operations.listenAddress", "127.0.0.1:0")
         )
         self.port = await self._grpc.start(self._addresses.listen)
+        await self._listen_for_chaincodes()
         self.channels.start()
         self._tasks = [
             asyncio.create_task(self.membership.run(), name="announce"),
@@ -149,6 +152,19 @@ class Peer:
         await self._orderers.close()
         await self._connections.close()
         await self._operations.stop()
+
+    async def _listen_for_chaincodes(self) -> None:
+        """In development mode, where Fabric's samples let chaincodes dial."""
+        if not self._development:
+            return
+        address = self._settings.get_text("peer.chaincodeListenAddress") or "127.0.0.1:7052"
+        self._chaincode_server = make_server(self._tls.server_only)
+        self._add_chaincode_support(self._chaincode_server)
+        self.chaincode_port = await self._chaincode_server.start(address)
+        log.warning(
+            "Development mode: whoever reaches port %d may register as a chaincode",
+            self.chaincode_port,
+        )
 
     # --- building ---------------------------------------------------------------------------------
 
@@ -178,7 +194,13 @@ class Peer:
             get_data_folder(settings) / "lifecycle" / "chaincodes",
             read_builder_variables(os.environ),
         )
-        self._deployed = DeployedChaincodes(msp_id, self._packages.has, self._get_lifecycle_height)
+        self._development = settings.get_text("chaincode.mode", "net") == "dev"
+        self._deployed = DeployedChaincodes(
+            msp_id,
+            self._packages.has,
+            self._get_lifecycle_height,
+            development=self._development,
+        )
         self._indexes = StateIndexes(self._packages, self._deployed)
         self._registry = ChaincodeRegistry(
             self._packages,
@@ -247,10 +269,19 @@ class Peer:
         peers = GatewayPeers(
             self._identity.signer.msp_id, self.endorser, self.membership, self._connections
         )
+        self._add_chaincode_support(self._grpc)
         if self._settings.get_bool("peer.gateway.enabled", True):
             gateway_pb2_grpc.add_GatewayServicer_to_server(self._build_gateway(peers), server)
         if self._settings.get_bool("peer.discovery.enabled", True):
             protocol_pb2_grpc.add_DiscoveryServicer_to_server(self._build_discovery(peers), server)
+
+    def _add_chaincode_support(self, server: Server) -> None:
+        chaincode_shim_pb2_grpc.add_ChaincodeSupportServicer_to_server(
+            ChaincodeSupport(
+                self._registry, read_features(self._settings), development=self._development
+            ),
+            server.grpc,
+        )
 
     def _build_discovery(self, peers: GatewayPeers) -> DiscoveryService:
         members = self._settings.get_bool("peer.discovery.orgMembersAllowedAccess")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,11 @@ class PeerTls:
     client: Credentials
     bound_certificate: bytes = field(default=b"", repr=False)
     """The client certificate that signed requests are bound to."""
+
+    @property
+    def server_only(self) -> ServerTls | None:
+        """The server's TLS for callers who have no certificate."""
+        return replace(self.server, client_auth_required=False) if self.server else None
 
 
 @dataclass(frozen=True, slots=True)
