@@ -27,14 +27,8 @@ from network.client.seek import Seek
 from network.node.sqlite_store import SqliteStore
 from network.node.store import BlockCommit, Expiry, IndexedTransaction
 from network.rules.block import data_hash, header_hash
-from network.rules.chainverify import (
-    BlockReport,
-    ChainVerifier,
-    Check,
-    Difference,
-    Taken,
-    check_trust,
-)
+from network.rules.chainreport import BlockReport, Check, Difference, Taken
+from network.rules.chainverify import ChainVerifier, check_trust
 from network.rules.config import InvalidConfig
 from network.rules.txchecks import VALID, CheckedTransaction, check_transaction
 

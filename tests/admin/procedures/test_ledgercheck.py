@@ -131,7 +131,7 @@ class TestRealChains:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-        modes = []
+        modes: list[int] = []
 
         def watch(step: object) -> None:
             modes.extend(folder.stat().st_mode & 0o777 for folder in tmp_path.iterdir())
