@@ -214,6 +214,7 @@ async def _listen(
         chaincode_id=read_chaincode_id(os.environ, options.chaincode_id),
         address=read_server_address(os.environ, options.address),
         tls=load_server_tls(os.environ),
+        renew_tls=lambda: load_server_tls(os.environ),
         capacity=options.capacity,
         grace=options.grace,
     )

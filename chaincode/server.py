@@ -13,8 +13,9 @@ import ssl
 
 from grpc_health.v1 import health_pb2
 
+from chaincode import renewal
 from chaincode.errors import ConfigurationError
-from chaincode.http2.server import Http2Server, build_tls_context
+from chaincode.http2.server import Http2Server
 from chaincode.response import Chaincode
 from chaincode.services import ConnectService, HealthService
 from chaincode.session import MAX_MESSAGE_BYTES, NoObserver, Observer
@@ -58,7 +59,7 @@ class ChaincodeServer:
             self.port = await self._server.start(
                 host.strip("[]"),
                 int(port),
-                _build_context(settings.tls),
+                _build_context(settings),
                 share_port=settings.share_port,
             )
         except OSError as error:
@@ -98,11 +99,13 @@ class ChaincodeServer:
             self._health.set(service, status)
 
 
-def _build_context(tls: ServerTls | None) -> ssl.SSLContext | None:
-    if tls is None:
+def _build_context(settings: ServerSettings) -> ssl.SSLContext | None:
+    if settings.tls is None:
         return None
     try:
-        return build_tls_context(tls.key, tls.certificate, tls.client_roots)
+        if settings.renew_tls is None:
+            return renewal.build(settings.tls)
+        return renewal.RenewedTls(settings.tls, settings.renew_tls).context
     except (ssl.SSLError, ValueError) as error:
         raise ConfigurationError(f"the TLS files cannot be used: {error}") from None
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class ServerSettings:
     """A chaincode as a service: peers dial it.
 
     With `share_port` it listens beside another server on the same port, which it will replace.
+    `renew_tls` loads the TLS files again for a new connection; without it they are read once.
     """
 
     chaincode_id: str
@@ -54,6 +55,7 @@ class ServerSettings:
     capacity: Capacity = DEFAULT_CAPACITY
     grace: float = DEFAULT_GRACE_SECONDS
     share_port: bool = False
+    renew_tls: Callable[[], ServerTls | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
