@@ -28,6 +28,7 @@ from network.rules.envelope import (
     parse_message,
 )
 from network.rules.identity import IdentityError, Signer, read_identity
+from network.rules.maintenance import IllegalTransition, validate_transition
 from network.rules.policy import PolicyUnsatisfied
 
 WRITERS = "/Channel/Writers"
@@ -185,7 +186,13 @@ def propose_config(
             f"config update for existing channel did not pass final checks: {refusal.info}",
         ) from refusal
     following = ChannelConfig.from_config(config.channel_id, next_config)
-    _validate_consensus_change(config, following)
+    try:
+        validate_transition(config, following, update.data)
+    except IllegalTransition as error:
+        raise Refused(
+            common_pb2.BAD_REQUEST,
+            f"config update for existing channel did not pass maintenance checks: {error}",
+        ) from None
     return ProposedConfig(Admitted(Kind.CONFIG_UPDATE, envelope, config.sequence), following)
 
 
@@ -251,18 +258,3 @@ def _build_config_envelope(
         message.SerializeToString(deterministic=True),
     )
     return build_envelope(payload, signer.sign(payload))
-
-
-def _validate_consensus_change(current: ChannelConfig, following: ChannelConfig) -> None:
-    """What the maintenance filter asks, as far as it concerns us: the type stays.
-
-    A change of type leads to real consensus, which an orderer of ours does not do; entering and
-    leaving maintenance mode is allowed.
-    """
-    if current.consensus_type != following.consensus_type:
-        raise Refused(
-            common_pb2.BAD_REQUEST,
-            "config update for existing channel did not pass maintenance checks: config "
-            "transaction inspection failed: attempted to change consensus type from "
-            f"{current.consensus_type} to {following.consensus_type}, transition not supported",
-        )

@@ -37,3 +37,17 @@ def set_maintenance(orderer: Any) -> None:
     consensus = configuration_pb2.ConsensusType.FromString(orderer.values["ConsensusType"].value)
     consensus.state = configuration_pb2.ConsensusType.STATE_MAINTENANCE
     orderer.values["ConsensusType"].value = consensus.SerializeToString()
+
+
+def change_consensus(**fields: Any) -> Any:
+    """A change of ConsensusType's fields: type, metadata, state."""
+
+    def change(orderer: Any) -> None:
+        consensus = configuration_pb2.ConsensusType.FromString(
+            orderer.values["ConsensusType"].value
+        )
+        for name, value in fields.items():
+            setattr(consensus, name, value)
+        orderer.values["ConsensusType"].value = consensus.SerializeToString()
+
+    return change
