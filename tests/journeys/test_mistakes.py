@@ -172,6 +172,7 @@ def write_expired(care: Care, msp: Path) -> None:
     for old in (*(msp / "signcerts").iterdir(), *(msp / "keystore").iterdir()):
         old.unlink()
     (msp / "signcerts" / "cert.pem").write_bytes(certificate_pem(leaf))
+    (msp / "keystore" / "priv_sk").touch(mode=0o600)
     (msp / "keystore" / "priv_sk").write_bytes(private_key_pem(key))
 
 

@@ -120,11 +120,14 @@ def test_a_new_order_starts_changes_and_stops(supervised: Supervised) -> None:
     supervised.order(stays, leaves, supervised.node("changes", FOREVER, COLOUR="red"))
     supervised.start()
     supervised.wait(lambda: "red" in supervised.log("changes"))
+    # The report comes after the last start, and a node may speak before that.
+    supervised.wait(lambda: len(supervised.states()) == 3)
     before = supervised.states()
     changed = supervised.node("changes", FOREVER, COLOUR="blue")
     supervised.order(stays, changed, supervised.node("comes", FOREVER))
     supervised.wait(lambda: "blue" in supervised.log("changes"))
     supervised.wait(lambda: "argument" in supervised.log("comes"))
+    supervised.wait(lambda: "comes" in supervised.states())
     after = supervised.states()
     assert set(after) == {"stays", "changes", "comes"}
     assert after["stays"].process == before["stays"].process
