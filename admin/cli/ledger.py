@@ -122,9 +122,10 @@ async def _verify(
     context: Context, folder: Path | None, peer: str | None, trust: str | None, channel: str | None
 ) -> "LedgerVerdict":
     from admin.procedures.blockfiles import open_folder, read_block_file
+    from admin.procedures.blocksources import BlockSource, FolderSource, PeerSource
     from admin.procedures.comparison import find_peer, open_peer_of
     from admin.procedures.ledger import open_peer
-    from admin.procedures.ledgercheck import BlockSource, FolderSource, PeerSource, verify_ledger
+    from admin.procedures.ledgercheck import verify_ledger
 
     trusted = read_block_file(Path(trust)) if trust else None
 

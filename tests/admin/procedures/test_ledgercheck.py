@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from admin.errors import ExitCode, FaultError
 from admin.procedures.blockfiles import open_folder
-from admin.procedures.ledgercheck import FolderSource, LedgerVerdict, verify_ledger
+from admin.procedures.blocksources import FolderSource
+from admin.procedures.ledgercheck import LedgerVerdict, verify_ledger
 from network.rules.block import data_hash, header_hash, open_block
 from network.rules.commit_hash import COMMIT_HASH, TRANSACTIONS_FILTER
 from tests.admin.command import medfabric
