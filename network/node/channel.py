@@ -245,6 +245,6 @@ class PeerChannel:
         """TxPvtReadWriteSet bytes kept for a block, by transaction."""
         return self.ledger.get_private_sets(number)
 
-    def get_missing(self, limit: int) -> list[MissingData]:
-        """Private data that this peer should have and has not."""
-        return self.ledger.get_missing(limit)
+    def get_missing(self, limit: int, before: MissingData | None = None) -> list[MissingData]:
+        """Private data that this peer should have and has not, newest first, below `before`."""
+        return self.ledger.get_missing(limit, before)

@@ -484,9 +484,9 @@ class Ledger:
         found = self._store.get_private_sets(number)
         return {tx: build_private_rwset(parts) for tx, parts in found.items()}
 
-    def get_missing(self, limit: int = 10) -> list[MissingData]:
-        """Return private data that other members may have, newest first."""
-        return self._store.get_missing(limit)
+    def get_missing(self, limit: int = 10, before: MissingData | None = None) -> list[MissingData]:
+        """Return private data that other members may have, newest first, below `before`."""
+        return self._store.get_missing(limit, before)
 
     async def add_missing(self, found: Mapping[MissingData, bytes]) -> int:
         """Store late private data (bytes of each collection's KVRWSet); return how much fitted."""

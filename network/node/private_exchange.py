@@ -90,6 +90,7 @@ class PrivateExchange:
         self._options = options
         self._time_window = time_window
         self._pushes: set[asyncio.Task[bool]] = set()
+        self._reached: dict[str, MissingData] = {}
         self._missed = asyncio.Event()
 
     # --- pushing --------------------------------------------------------------------------------
@@ -232,7 +233,7 @@ class PrivateExchange:
 
     async def reconcile(self, channel: PeerChannel) -> int:
         """Missing private data of committed blocks is asked for; returns how much has come."""
-        missing = channel.get_missing(self._options.reconcile_batch)
+        missing = self._choose_missing(channel)
         digests = [
             private_data_pb2.Digest(
                 namespace=entry.namespace,
@@ -252,6 +253,22 @@ class PrivateExchange:
             if at in by_place:
                 found[by_place[at]] = raw
         return await channel.ledger.add_missing(found) if found else 0
+
+    def _choose_missing(self, channel: PeerChannel) -> list[MissingData]:
+        """The newest, and those that come next below where the last round ended: what nobody can
+        supply does not keep the older ones waiting."""
+        limit, channel_id = self._options.reconcile_batch, channel.channel_id
+        newest = channel.get_missing(limit)
+        if len(newest) < limit:
+            self._reached.pop(channel_id, None)
+            return newest
+        reached = min(self._reached.get(channel_id, newest[-1]), newest[-1])
+        older = channel.get_missing(limit, reached)
+        if older:
+            self._reached[channel_id] = older[-1]
+        else:
+            self._reached.pop(channel_id, None)  # the next round begins anew
+        return [*newest, *older]
 
     async def run(self) -> None:
         """Reconciles every channel until cancelled: soon after the start and after a block came

@@ -227,14 +227,16 @@ class SqliteStore:
             found.setdefault(tx, []).append(PrivateCollection(namespace, collection, rwset))
         return found
 
-    def get_missing(self, limit: int) -> list[MissingData]:
-        """Return private data that is missing, newest first."""
+    def get_missing(self, limit: int, before: MissingData | None = None) -> list[MissingData]:
+        """Return private data that is missing, newest first, below `before` if it is given."""
+        below = before[:4] if before else (1 << 62, 0, "", "")
         return [
             MissingData(*row)
             for row in self._select(
                 "SELECT block, tx, namespace, collection, digest FROM missing"
-                " ORDER BY block DESC, tx DESC LIMIT ?",
-                (limit,),
+                " WHERE (block, tx, namespace, collection) < (?, ?, ?, ?)"
+                " ORDER BY block DESC, tx DESC, namespace DESC, collection DESC LIMIT ?",
+                (*below, limit),
             )
         ]
 

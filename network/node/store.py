@@ -154,8 +154,8 @@ class LedgerStore(Protocol):
         """Return the private write sets kept for a block, by transaction."""
         ...
 
-    def get_missing(self, limit: int) -> list[MissingData]:
-        """Return private data that is missing, newest first."""
+    def get_missing(self, limit: int, before: MissingData | None = None) -> list[MissingData]:
+        """Return private data that is missing, newest first, below `before` if it is given."""
         ...
 
     def fill_missing(
