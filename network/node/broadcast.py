@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Protocol
 
 import grpc
@@ -20,13 +21,14 @@ from fabric_protos.orderer import ab_pb2
 from network.node.connections import Connections
 from network.node.forwarding import FORWARDED, Forwarding
 from network.node.logs import one_line
-from network.node.metrics import CollectorRegistry, Counter
+from network.node.metrics import CollectorRegistry, Counter, Durations
 from network.rules.envelope import OpenedEnvelope
 from network.rules.ordering import Refused, open_message
 
 logger = logging.getLogger("orderer.common.broadcast")
 
 IN_FLIGHT = 256
+LABELS = ("channel", "type", "status")
 
 
 class Chain(Protocol):
@@ -46,6 +48,8 @@ class _Received:
     channel_id: str
     type: str
     outcome: asyncio.Future[int] | Refused
+    began: float
+    validated: float  # both as monotonic() gives them
 
 
 class Broadcast:
@@ -63,7 +67,19 @@ class Broadcast:
         self._processed = Counter(
             "broadcast_processed_count",
             "The number of transactions processed.",
-            ("channel", "type", "status"),
+            LABELS,
+            registry,
+        )
+        self._validating = Durations(
+            "broadcast_validate_duration",
+            "The time to validate a transaction in seconds.",
+            LABELS,
+            registry,
+        )
+        self._enqueueing = Durations(
+            "broadcast_enqueue_duration",
+            "The time to enqueue a transaction in seconds.",
+            LABELS,
             registry,
         )
 
@@ -78,7 +94,7 @@ class Broadcast:
             while (one := await received.get()) is not None:
                 status, info = await _settle(one.outcome)
                 name = common_pb2.Status.Name(status)
-                self._processed.add(one.channel_id, one.type, name)
+                self._record(one, name)
                 yield ab_pb2.BroadcastResponse(status=status, info=info).SerializeToString()
                 if status != common_pb2.SUCCESS:
                     logger.info(
@@ -92,6 +108,14 @@ class Broadcast:
                 await reading
             if forwarding is not None:
                 await forwarding.close()
+
+    def _record(self, one: _Received, status: str) -> None:
+        labels = (one.channel_id, one.type, status)
+        self._processed.add(*labels)
+        self._validating.observe(one.validated - one.began, *labels)
+        # Until the block is on disk, since that is what an answer waits for.
+        if not isinstance(one.outcome, Refused):
+            self._enqueueing.observe(monotonic() - one.validated, *labels)
 
     async def _read(
         self,
@@ -111,6 +135,7 @@ class Broadcast:
 
     def _accept(self, raw: bytes, forwarding: Forwarding | None) -> _Received:
         channel_id = kind = "unknown"
+        began = monotonic()
         try:
             envelope = open_message(raw)
             header = envelope.channel_header
@@ -123,13 +148,13 @@ class Broadcast:
             channel_id = header.channel_id
             outcome = chain.submit(envelope, forwarding)
         except Refused as refusal:
-            return _Received(channel_id, kind, refusal)
+            return _Received(channel_id, kind, refusal, began, monotonic())
         except Exception:
             # Whatever a client found that we did not foresee ends its stream, not the orderer.
             logger.exception("A broadcast message met a fault")
             fault = Refused(common_pb2.INTERNAL_SERVER_ERROR, "internal error: see the log")
-            return _Received(channel_id, kind, fault)
-        return _Received(channel_id, kind, outcome)
+            return _Received(channel_id, kind, fault, began, monotonic())
+        return _Received(channel_id, kind, outcome, began, monotonic())
 
 
 async def _settle(outcome: asyncio.Future[int] | Refused) -> tuple[int, str]:

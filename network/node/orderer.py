@@ -13,7 +13,7 @@ import asyncio
 import logging
 import platform
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import grpc
 from network.node.block_store import StoreError
 from network.node.broadcast import Broadcast
 from network.node.chain import Node
+from network.node.channel_metrics import ChannelMetrics
 from network.node.connections import Connections, Credentials
 from network.node.deliver import BlockFormat, Deliver, send_block
 from network.node.grpc_server import (
@@ -35,7 +36,7 @@ from network.node.grpc_server import (
 )
 from network.node.http_server import HttpServer, read_http_tls
 from network.node.logs import LogSpec
-from network.node.metrics import CollectorRegistry, Readings
+from network.node.metrics import CollectorRegistry
 from network.node.operations import COMMIT, VERSION, HealthCheck, build_operations
 from network.node.participation import DEFAULT_MAX_BODY, build_participation
 from network.node.registrar import Registrar
@@ -59,6 +60,7 @@ class Orderer:
         _validate_bootstrap(settings)
         self._settings = settings
         self._metrics = CollectorRegistry(auto_describe=False)
+        self._metrics_of_channels = ChannelMetrics(self._metrics, lambda: self.registrar.list())
         self._checks: dict[str, HealthCheck] = {}
         tls = read_server_tls(settings, "General.TLS")
         self._tls = RotatingTls(tls) if tls else None
@@ -76,6 +78,7 @@ class Orderer:
                 self.connections,
                 checks_expiry=not settings.get_bool("General.Authentication.NoExpirationChecks"),
                 on_config=self._follow_configs,
+                on_cut=self._metrics_of_channels.observe_cut,
             ),
         )
         self._checks["orderer"] = self.registrar.check_health
@@ -139,10 +142,6 @@ class Orderer:
         settings = self._settings
         uses_prometheus = settings.get_text("Metrics.Provider") == "prometheus"
         tls = read_http_tls(settings, "Operations.TLS")
-        Readings(
-            "ledger_blockchain_height", "Height of the chain in blocks.", ("channel",),
-            self._metrics, self._read_heights,
-        )  # fmt: skip
         app = build_operations(
             checks=self._checks,
             log_spec=log_spec,
@@ -161,10 +160,6 @@ class Orderer:
             )
         max_body = settings.get_size("ChannelParticipation.MaxRequestBodySize", DEFAULT_MAX_BODY)
         return HttpServer(build_participation(self.registrar, self.connections, max_body), tls)
-
-    def _read_heights(self) -> Iterator[tuple[tuple[str, ...], float]]:
-        for chain in self.registrar.list():
-            yield (chain.channel_id,), float(chain.height)
 
     def _follow_configs(self) -> None:
         """Let clients of every channel's organisations in, where client certificates are asked."""

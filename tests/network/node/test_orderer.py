@@ -379,6 +379,17 @@ class TestOperations:
                 assert (await client.get("/version")).json()["Version"] == "3.1.5"
                 metrics = (await client.get("/metrics")).text
                 assert f'ledger_blockchain_height{{channel="{CHANNEL}"}} 1.0' in metrics
+                assert f'consensus_etcdraft_is_leader{{channel="{CHANNEL}"}} 1.0' in metrics
+                assert f'participation_status{{channel="{CHANNEL}"}} 1.0' in metrics
+                async with connected(consortium, orderer) as channel:
+                    await broadcast(channel, [build_message(consortium.alice)])
+                    await broadcast(channel, [build_message(consortium.stranger)])
+                metrics = (await client.get("/metrics")).text
+                labels = f'{{channel="{CHANNEL}",status="%s",type="ENDORSER_TRANSACTION"}} 1.0'
+                for name in ("validate_duration_count", "enqueue_duration_count"):
+                    assert f"broadcast_{name}" + labels % "SUCCESS" in metrics
+                assert "broadcast_validate_duration_count" + labels % "FORBIDDEN" in metrics
+                assert f'blockcutter_block_fill_duration_count{{channel="{CHANNEL}"}}' in metrics
                 assert (await client.get("/logspec")).json() == {"spec": "info"}
                 wanted = {"spec": "common.deliver=debug:warn"}
                 assert (await client.put("/logspec", json=wanted)).status_code == 204
