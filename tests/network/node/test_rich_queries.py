@@ -8,13 +8,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from fabric_protos.peer import chaincode_shim_pb2
+from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from network.node.peer_settings import read_state_options
+from network.node.settings import Settings
 from network.node.sqlite_store import SqliteStore
 from network.node.state_indexes import group_index_files
 from network.node.store import BlockCommit, PrivateUpdate, StateOptions
+from network.rules.chaincode_requests import RequestRefused, TransactionContext, answer_request
 from network.rules.collation import build_sort_key
+from network.rules.collections import Permission
 from network.rules.couch_errors import InvalidQuery
 from network.rules.documents import NOT_FOUND, get_field, open_document
 from network.rules.mvcc import Update, UpdateBatch
@@ -272,3 +278,58 @@ def _check_query(chain: Chain, maker: Maker, documents: dict[str, Any]) -> None:
     having.sort(key=lambda key: (build_sort_key(documents[key]["a"]), key))
     assert chain.keys(selector, sort=["a"]) == having
     assert chain.keys(selector, sort=[{"a": "desc"}]) == having[::-1]
+
+
+def ask(chain: Chain, query: str, **paging: Any) -> Any:
+    """What a chaincode gets for GET_QUERY_RESULT, and after it for QUERY_STATE_NEXT."""
+    message = ChaincodeMessage(type=ChaincodeMessage.GET_QUERY_RESULT)
+    metadata = chaincode_shim_pb2.QueryMetadata(**paging).SerializeToString()
+    request = chaincode_shim_pb2.GetQueryResult(query=query, metadata=metadata)
+    message.payload = request.SerializeToString()
+    with chain.store.snapshot() as snapshot:
+        context = TransactionContext(
+            "ch", "cc", Recorder(snapshot, "t"), lambda *_: Permission(True, True)
+        )
+        answer = answer_request(message, context)
+        found = chaincode_shim_pb2.QueryResponse.FromString(answer)
+        rows = list(found.results)
+        while found.has_more:
+            following = chaincode_shim_pb2.QueryStateNext(id=found.id).SerializeToString()
+            message = ChaincodeMessage(type=ChaincodeMessage.QUERY_STATE_NEXT, payload=following)
+            more = chaincode_shim_pb2.QueryResponse.FromString(answer_request(message, context))
+            rows += more.results
+            found = more
+    return rows, chaincode_shim_pb2.QueryResponseMetadata.FromString(found.metadata)
+
+
+def test_a_chaincode_gets_pages_of_a_hundred_and_its_own_pages_with_a_bookmark(
+    chain: Chain,
+) -> None:
+    chain.put({f"k{at:04}": {"n": 1} for at in range(250)})
+    rows, _ = ask(chain, build({"n": 1}))
+    assert len(rows) == 250
+    rows, metadata = ask(chain, build({"n": 1}), pageSize=120)
+    assert (len(rows), metadata.fetched_records_count) == (120, 120)
+    rows, metadata = ask(chain, build({"n": 1}), pageSize=200, bookmark=metadata.bookmark)
+    assert (len(rows), metadata.fetched_records_count) == (130, 130)
+
+
+def test_a_chaincode_is_told_why_its_query_is_refused(chain: Chain) -> None:
+    chain.put({"k": {"n": 1}})
+    for query, reason in (
+        ("{", "unexpected EOF"),
+        (build({"n": {"$x": 1}}), "Reason:Invalid operator: $x"),
+        (build({"n": {"$mod": [0, 0]}}), "Error:badarith"),
+    ):
+        with pytest.raises(RequestRefused) as refusal:
+            ask(chain, query)
+        assert reason in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "rich"), [("goleveldb", False), ("CouchDB", True), ("sqlite", True), (None, True)]
+)
+def test_core_yaml_chooses(text: str | None, rich: bool) -> None:
+    state = {"totalQueryLimit": 7} | ({"stateDatabase": text} if text else {})
+    settings = Settings("core", {"ledger": {"state": state}})
+    assert read_state_options(settings) == StateOptions(rich, 7)
