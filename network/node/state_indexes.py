@@ -59,7 +59,7 @@ class StateIndexes:
         return [
             (name, deployed.package_id)
             for name, deployed in found.items()
-            if deployed.approved and deployed.package_id
+            if deployed.approved and self._packages.has(deployed.package_id)
         ]
 
     async def _create(self, channel: PeerChannel, name: str, package_id: str) -> bool:

@@ -33,7 +33,7 @@ def couchdb() -> Any:
 @pytest.mark.parametrize("seed", range(100, 104))
 def test_random_selectors_select_the_same(couchdb: Matcher, seed: int) -> None:
     maker = Maker(seed, plain=False)
-    questions = [
+    questions: list[dict[str, Any]] = [
         {"selector": maker.selector(), "documents": [maker.document() for _ in range(20)]}
         for _ in range(2000)
     ]
@@ -107,7 +107,7 @@ def test_random_selectors_select_what_pouchdb_selects() -> None:
         found = {name: scalar() for name in "ab"}
         return {"_id": "k", **found, "c": {"d": scalar()}}
 
-    questions = [
+    questions: list[dict[str, Any]] = [
         {"selector": selector(), "documents": [document() for _ in range(20)]} for _ in range(1500)
     ]
     run = subprocess.run(
