@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from admin.cli.claimfiling import open_steps
-from admin.cli.claimoptions import CLAIM, Day
+from admin.cli.claimoptions import CLAIM, read_day
 from admin.cli.claimviews import code_of, show_step, tell_decision
 from admin.cli.context import Context
 from admin.cli.frame import Command, channel_option, with_context
@@ -148,7 +148,7 @@ def pend(
 )
 @CLAIM
 @click.option("--trace", required=True, metavar="TEXT", help="The payment's trace number.")
-@click.option("--on", "paid_on", type=Day(), metavar="DATE", help="The day of payment [today].")
+@click.option("--on", "paid_on", type=read_day, metavar="DATE", help="The day of payment [today].")
 @channel_option
 @with_context
 def pay(

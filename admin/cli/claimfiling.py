@@ -14,7 +14,8 @@ from admin.output import Output, shorten
 
 if TYPE_CHECKING:
     from admin.procedures.claimfiles import ClaimSource
-    from admin.procedures.claims import Claims, FilingOptions, Prepared, Submitted
+    from admin.procedures.claimpreparation import FilingOptions, Prepared
+    from admin.procedures.claims import Claims, Submitted
     from admin.procedures.claimsteps import ClaimSteps
     from admin.procedures.health import Committed
     from chaincode.claims.model import CheckResult, Claim

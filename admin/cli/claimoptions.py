@@ -10,7 +10,7 @@ import click
 from admin.errors import usage_error
 
 if TYPE_CHECKING:
-    from admin.procedures.claims import FilingOptions
+    from admin.procedures.claimpreparation import FilingOptions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -20,37 +20,23 @@ PATIENT = click.option(
 )
 
 
-class Day(click.ParamType):
-    """A day in ISO form."""
-
-    name = "date"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> date:
-        """Return the day."""
-        if isinstance(value, date):
-            return value
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no day; write it as 2026-01-31", param, ctx)
+def read_day(text: str) -> date:
+    """Return a day in ISO form; for `type=`. Raises BadParameter."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no day; write it as 2026-01-31") from None
 
 
-class Amount(click.ParamType):
-    """An amount in units of the currency, as cents."""
-
-    name = "amount"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        """Return the cents."""
-        if isinstance(value, int):
-            return value
-        try:
-            cents = Decimal(value) * 100
-        except InvalidOperation:
-            self.fail(f"{value!r} is no amount; write it as 25.00", param, ctx)
-        if not cents.is_finite() or cents != cents.to_integral_value() or cents < 0:
-            self.fail("an amount is not negative and in whole cents", param, ctx)
-        return int(cents)
+def read_amount(text: str) -> int:
+    """Return the cents of an amount in units of the currency; for `type=`. Raises BadParameter."""
+    try:
+        cents = Decimal(text) * 100
+    except InvalidOperation:
+        raise click.BadParameter(f"{text!r} is no amount; write it as 25.00") from None
+    if not cents.is_finite() or cents != cents.to_integral_value() or cents < 0:
+        raise click.BadParameter("an amount is not negative and in whole cents")
+    return int(cents)
 
 
 def filing_options(function: Function) -> Function:
@@ -130,7 +116,7 @@ def read_options(
     from admin.fhir.reading import read_source
     from admin.procedures.claimfacts import read_facts
     from admin.procedures.claimfiles import Naming, read_handles
-    from admin.procedures.claims import FilingOptions
+    from admin.procedures.claimpreparation import FilingOptions
     from chaincode.claims.details import Facts
 
     evidence = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from admin.cli.claimoptions import Amount, Day
+from admin.cli.claimoptions import read_amount, read_day
 from admin.cli.context import Context
 from admin.cli.frame import Command, channel_option, with_context
 from admin.cli.sessions import HealthSession, open_health
@@ -36,8 +36,8 @@ _OUTPUT = click.option(
 @click.argument("file", metavar="FILE")
 @click.option("--patient", required=True, metavar="HANDLE", help="The member's handle.")
 @click.option("--id", "wanted", metavar="ID", help="Which Coverage, where a Bundle has several.")
-@click.option("--deductible", type=Amount(), metavar="AMOUNT", help="What is left of it.")
-@click.option("--copay", type=Amount(), metavar="AMOUNT")
+@click.option("--deductible", type=read_amount, metavar="AMOUNT", help="What is left of it.")
+@click.option("--copay", type=read_amount, metavar="AMOUNT")
 @click.option("--coinsurance", type=click.FloatRange(0, 100), metavar="PERCENT")
 @click.option("--exclude", multiple=True, metavar="CODE", help="A service not covered; repeat.")
 @_OUTPUT
@@ -93,9 +93,9 @@ def coverage(
 )
 @click.argument("npi", metavar="NPI")
 @click.option(
-    "--from", "start", type=Day(), required=True, metavar="DATE", help="First day enrolled."
+    "--from", "start", type=read_day, required=True, metavar="DATE", help="First day enrolled."
 )
-@click.option("--to", "end", type=Day(), metavar="DATE", help="Last day enrolled [open].")
+@click.option("--to", "end", type=read_day, metavar="DATE", help="Last day enrolled [open].")
 @click.option(
     "--excluded",
     multiple=True,
@@ -138,8 +138,8 @@ def provider(
     "--code", "codes", multiple=True, required=True, metavar="CODE", help="A procedure; repeat."
 )
 @click.option("--units", type=click.IntRange(min=1), required=True, help="How many.")
-@click.option("--from", "start", type=Day(), required=True, metavar="DATE")
-@click.option("--to", "end", type=Day(), required=True, metavar="DATE")
+@click.option("--from", "start", type=read_day, required=True, metavar="DATE")
+@click.option("--to", "end", type=read_day, required=True, metavar="DATE")
 @_OUTPUT
 @channel_option
 @with_context

@@ -6,88 +6,42 @@ a claim that it has with how it stands.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from admin.errors import FaultError, get_chaincode_answer, input_error, refused_error
-from admin.procedures.claimcards import Card, Cards
+from admin.errors import input_error
 from admin.procedures.claimfacts import PayerFacts, Support
 from admin.procedures.claimfiles import (
-    MAX_PROBLEMS,
     ClaimSource,
-    Naming,
-    join_problems,
-    read_details,
 )
 from admin.procedures.claimkeys import open_key
+from admin.procedures.claimpreparation import FilingOptions, Preparation, Prepared
 from admin.procedures.health import Committed, Health
-from chaincode import canonical, commitment
+from chaincode import canonical
 from chaincode.claims import checks
-from chaincode.claims.details import ClaimFile, Details, Facts, SealedDetails
-from chaincode.claims.fhir import prior_claim
+from chaincode.claims.details import ClaimFile
 from chaincode.claims.model import (
     Change,
     CheckResult,
     Claim,
     ClaimHistory,
     ClaimPage,
-    Evidence,
-    Filing,
     Room,
     Staged,
     Submission,
     SubmissionResult,
 )
 from chaincode.claims.states import Status
-from chaincode.records.model import Record
 from chaincode.table import PageRequest
-from network.client.errors import EvaluateError
 from network.client.profile import Profile, Surroundings
-from network.topology.values import Organization, Role
+from network.topology.values import Role
 
-CHUNK = 100
-"""Claims in one transaction; a batch may have 1,000, but a smaller one loses less to a conflict."""
 PRE_CHECKS = 8
 """Claims whose checks run at the same time at one's own peer."""
-NOT_FOUND = 404
 HANDLE_LENGTH = 32
 
 Progress = Callable[[int], None]
 NO_PROGRESS: Progress = lambda done: None  # noqa: E731
-
-
-@dataclass(frozen=True, slots=True)
-class FilingOptions:
-    """What is said of all claims of a submission.
-
-    Attributes:
-        naming: which handles stand for what.
-        payer: the payer's name or MSP id, "" for what each claim says.
-        provider: the billing organisation's, if a payer files.
-        labels: security labels, None for what each claim says.
-        facts: what the payer handed out, if a provider files.
-        ask_first: run the checks at one's own peer and send no claim that fails at the gate.
-        chunk: claims in one transaction.
-    """
-
-    naming: Naming
-    payer: str = ""
-    provider: str = ""
-    labels: tuple[str, ...] | None = None
-    facts: Facts = field(default_factory=Facts)
-    ask_first: bool = True
-    chunk: int = CHUNK
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A claim ready to be sent; `held` is how it stands, if exactly this was sent before."""
-
-    where: str
-    filing: Filing
-    sealed: SealedDetails
-    card: Card
-    held: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +75,7 @@ class Claims:
         self._profile = profile
         self._health = health
         self._msp_id = profile.signer.msp_id
+        self._preparation = Preparation(surroundings, profile, health)
 
     @property
     def own_room(self) -> bool:
@@ -143,7 +98,7 @@ class Claims:
         Raises:
             FaultError: a file does not say enough; nothing was sent.
         """
-        prepared = await self._prepare_all(sources, options)
+        prepared = await self._preparation.prepare_all(sources, options)
         found: list[Submitted] = []
         for start in range(0, len(prepared), options.chunk):
             chunk = prepared[start : start + options.chunk]
@@ -155,14 +110,14 @@ class Claims:
         self, sources: Sequence[ClaimSource], options: FilingOptions
     ) -> list[tuple[Prepared, tuple[CheckResult, ...]]]:
         """Return what the checks find at one's own peer; nothing is sent or kept."""
-        prepared = await self._prepare_all(sources, options)
+        prepared = await self._preparation.prepare_all(sources, options)
         support = await self._support(prepared, options)
         return list(zip(prepared, await self._check_all(prepared, support), strict=True))
 
     async def replace(self, claim: Claim, source: ClaimSource, options: FilingOptions) -> Submitted:
         """The corrected claim stands for the earlier one, or was rejected and changes nothing."""
-        prepared = await self._prepare(source, options, replaces=claim)
-        self._cards.keep(prepared.card)
+        prepared = await self._preparation.prepare(source, options, replaces=claim)
+        self._preparation.keep(prepared)
         support = await self._support([prepared], options)
         transient = self._transient(support)
         staged = None
@@ -234,150 +189,6 @@ class Claims:
             )
         return found[0]
 
-    # -- prepared ----------------------------------------------------
-
-    async def _prepare_all(
-        self, sources: Sequence[ClaimSource], options: FilingOptions
-    ) -> list[Prepared]:
-        found: dict[str, Prepared] = {}
-        problems: list[FaultError] = []
-        for source in sources:
-            try:
-                one = await self._prepare(source, options)
-                if one.card.name in found:
-                    raise input_error(
-                        f"the same claim number as {found[one.card.name].where}",
-                        "send each claim once",
-                        source.where,
-                    )
-                found[one.card.name] = one
-            except FaultError as failure:
-                problems.append(failure)
-                if len(problems) >= MAX_PROBLEMS:
-                    break
-        if problems:
-            raise join_problems(problems)
-        return list(found.values())
-
-    async def _prepare(
-        self,
-        source: ClaimSource,
-        options: FilingOptions,
-        *,
-        replaces: Claim | None = None,
-    ) -> Prepared:
-        payer = self._payer(source, options)
-        provider = self._provider(options)
-        patient = options.naming.patient_of(source)
-        number = (self._msp_id, payer.msp_id, *source.number)
-        name = number if replaces is None else (*number, "replaces", replaces.claim)
-        card, held = await self._card(name)
-        sealed = SealedDetails(
-            card.salt, read_details(source, options.naming, card.handle, patient)
-        )
-        bound = commitment.commit(commitment.CLAIM, sealed.salt, canonical.encode(sealed.details))
-        if held is not None and held.commitment != bound:
-            raise input_error(
-                f"this claim number was sent before with other content (claim {held.claim[:8]}, "
-                f"{held.status.value})",
-                f"to correct it: medfabric claim replace {held.claim[:8]} FILE",
-                source.where,
-            )
-        filing = Filing(
-            claim=card.handle,
-            patient=patient,
-            payer=payer.msp_id,
-            commitment=bound,
-            provider=provider.msp_id if provider else "",
-            room=self._room(payer, provider),
-            evidence=await self._evidence(sealed.details),
-            labels=options.labels if options.labels is not None else source.labels or None,
-            replaces=replaces.claim if replaces else "",
-        )
-        if replaces is None and prior_claim(source.resource):
-            raise input_error(
-                "the claim says that it replaces an earlier one",
-                "send it with: medfabric claim replace CLAIM FILE",
-                source.where,
-            )
-        return Prepared(source.where, filing, sealed, card, held)
-
-    async def _card(self, parts: Sequence[str]) -> tuple[Card, Claim | None]:
-        """The card of a claim, and the claim if it is live; what was rejected is sent as new."""
-        card = self._cards.find(parts)
-        if not card.known:
-            return card, None
-        held = await self._find(card.handle)
-        if held is not None and held.status is Status.REJECTED:
-            return self._cards.renewed(card.name), None
-        return card, held
-
-    async def _find(self, claim: str) -> Claim | None:
-        try:
-            return await self.get(claim)
-        except EvaluateError as failure:
-            answer = get_chaincode_answer(failure)
-            if answer is None or answer[0] != NOT_FOUND:
-                raise
-            return None
-
-    async def _evidence(self, details: Details) -> tuple[Evidence, ...]:
-        handles = dict.fromkeys(item.record for item in details.supporting if item.record)
-        return tuple([Evidence(handle, await self._version(handle)) for handle in handles])
-
-    async def _version(self, record: str) -> int:
-        """The record's newest version; 1 if it is not anchored, which the gate then says."""
-        try:
-            held = await self._health.evaluate("records:Get", record, result=Record)
-        except EvaluateError as failure:
-            answer = get_chaincode_answer(failure)
-            if answer is None or answer[0] != NOT_FOUND:
-                raise
-            return 1
-        return held.anchor.version
-
-    def _payer(self, source: ClaimSource, options: FilingOptions) -> Organization:
-        named = options.payer or source.payer
-        own = self._profile.organization
-        if not named and own.role is Role.PAYER:
-            return own
-        if not named:
-            raise input_error(
-                "the claim names no insurer of the consortium",
-                "give --payer NAME, or insurer.identifier with system urn:medfabric:org",
-                source.where,
-            )
-        return self._organization(named, "payer")
-
-    def _provider(self, options: FilingOptions) -> Organization | None:
-        own = self._profile.organization
-        if own.role is not Role.PAYER:
-            return own
-        return self._organization(options.provider, "provider") if options.provider else None
-
-    def _organization(self, named: str, what: str) -> Organization:
-        for one in self._surroundings.topology.organizations:
-            if named in (one.name, one.msp_id):
-                return one
-        raise input_error(
-            f"the network has no {what} {named!r}", "see: medfabric org list, or the network file"
-        )
-
-    def _room(self, payer: Organization, provider: Organization | None) -> Room:
-        """The parties' shared room; a payer's own where they share none."""
-        if provider is not None and provider.name != payer.name:
-            name = f"claims-{provider.name}-{payer.name}"
-            channel = self._surroundings.topology.channel(self._health.channel_id)
-            defined = {c.name for one in channel.chaincodes for c in one.collections}
-            if name in defined:
-                return Room.SHARED
-            if provider.name == self._profile.organization.name:
-                raise refused_error(
-                    f"{provider.name} and {payer.name} share no private collection",
-                    f"add the collection {name} to the channel in the network file",
-                )
-        return Room.OWN
-
     # -- sent --------------------------------------------------------
 
     async def _send(self, chunk: list[Prepared], options: FilingOptions) -> list[Submitted]:
@@ -387,7 +198,7 @@ class Claims:
         shared = [one for one in fresh if one.filing.room is Room.SHARED]
         own = [one for one in fresh if one.filing.room is Room.OWN]
         for one in fresh:  # kept before it is sent: a handle on the ledger is never forgotten
-            self._cards.keep(one.card)
+            self._preparation.keep(one)
         support = await self._support(fresh, options) if fresh else Support()
         if shared and options.ask_first and not self.own_room:
             shared = await self._stop_at_own_peer(shared, support, results)
@@ -488,10 +299,6 @@ class Claims:
 
     def _transient(self, support: Support) -> dict[str, bytes]:
         return {**support.transient, "fingerprintKey": open_key(self._surroundings)}
-
-    @property
-    def _cards(self) -> Cards:
-        return Cards(self._surroundings, self._profile.organization, open_key(self._surroundings))
 
 
 def _existing(one: Prepared, held: Claim) -> Submitted:

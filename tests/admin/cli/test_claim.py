@@ -6,7 +6,7 @@ import click
 import pytest
 
 from admin.cli.claim import group
-from admin.cli.claimoptions import Amount, Day, read_options
+from admin.cli.claimoptions import read_amount, read_day, read_options
 from admin.errors import FaultError
 from tests.admin.command import medfabric
 
@@ -63,16 +63,16 @@ def test_ambiguous_options_are_refused(said: dict[str, tuple[str, ...]]) -> None
 
 @pytest.mark.parametrize(("text", "cents"), [("25", 25_00), ("0.05", 5), ("12.50", 12_50)])
 def test_amounts_are_read_as_cents(text: str, cents: int) -> None:
-    assert Amount().convert(text, None, None) == cents
+    assert read_amount(text) == cents
 
 
 @pytest.mark.parametrize("text", ["-1", "1.005", "NaN", "Infinity", "12,50", ""])
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(click.UsageError):
-        Amount().convert(text, None, None)
+        read_amount(text)
 
 
 def test_days_are_iso() -> None:
-    assert Day().convert("2026-01-31", None, None) == date(2026, 1, 31)
+    assert read_day("2026-01-31") == date(2026, 1, 31)
     with pytest.raises(click.UsageError):
-        Day().convert("31.1.2026", None, None)
+        read_day("31.1.2026")
