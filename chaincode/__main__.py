@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -174,6 +175,9 @@ async def _serve(options: _Options, chaincode: Chaincode) -> None:
         metrics.serve(validate_address(options.metrics_address, "CHAINCODE_METRICS_ADDRESS"))
         observer = metrics
     stopping = stop_on_signals()
+    # What is loaded by now stays for good: the garbage collector need not look at it again.
+    gc.collect()
+    gc.freeze()
     # CORE_PEER_ADDRESS alone means a launched chaincode; an address to listen on wins over it.
     listens = options.address or os.environ.get("CHAINCODE_SERVER_ADDRESS")
     if options.peer_address and not listens:
