@@ -9,7 +9,7 @@ import click
 from admin.cli.context import Context
 from admin.cli.frame import Group, channel_option, timeout_option, with_context
 from admin.cli.sessions import HealthSession, open_health
-from admin.errors import input_error, refused_error
+from admin.errors import ExitCode, input_error, refused_error
 from admin.output import Output, shorten
 
 if TYPE_CHECKING:
@@ -130,7 +130,9 @@ def request(
     wire = {**canonical.to_wire(access), "blockNumber": done.block_number}
     if not decision.permitted:
         if context.json:
+            # The decision is a result like any other: one document, and the exit code says denied.
             context.output.result(wire)
+            click.get_current_context().exit(int(ExitCode.REFUSED))
         raise refused_error(
             f"access denied: {_ground(access)} ({decision.verdict.value}); recorded as access "
             f"{shorten(access.id)} in {done.place}",

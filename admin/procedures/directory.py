@@ -1,5 +1,8 @@
 """Tell the health chaincode's directory who the consortium is."""
 
+import asyncio
+import time
+
 from admin.errors import get_chaincode_answer
 from admin.procedures.health import Health
 from chaincode.directory.model import Organization, OrganizationList, OrganizationRole
@@ -9,6 +12,8 @@ from network.client.profile import OPERATOR, Surroundings
 from network.topology.values import Channel
 
 CONFLICT = 409
+PATIENCE = 20.0  # seconds for the peers to know one another's chaincodes
+EARLY = frozenset({"FAILED_PRECONDITION", "UNAVAILABLE"})
 
 
 async def bootstrap_directory(surroundings: Surroundings, channel: Channel) -> bool:
@@ -35,14 +40,25 @@ async def bootstrap_directory(surroundings: Surroundings, channel: Channel) -> b
         health = Health(gateway, channel.name)
         if await _is_founded(health):
             return False
+        return await _found(health, organizations)
+
+
+async def _found(health: Health, organizations: list[Organization]) -> bool:
+    """The consortium is founded; whether by us."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
         try:
             await health.submit("directory:Bootstrap", organizations, result=OrganizationList)
         except EndorseError as failure:
             answer = get_chaincode_answer(failure)
-            if answer is None or answer[0] != CONFLICT:
+            if answer is not None and answer[0] == CONFLICT:
+                return False  # another founder was quicker
+            # Peers hear of one another's new chaincodes a moment after the definition is committed.
+            if failure.status not in EARLY or time.monotonic() > deadline:
                 raise
-            return False  # another founder was quicker
-    return True
+            await asyncio.sleep(0.2)
+        else:
+            return True
 
 
 async def _is_founded(health: Health) -> bool:
