@@ -31,6 +31,7 @@ class GatewayCalls:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._channel: Any = None
+        self._stub: Any = None
 
     async def evaluate(self, request: Any, *, timeout: float) -> Any:
         """`gateway.EvaluateResponse`; raises `EvaluateError`."""
@@ -68,7 +69,7 @@ class GatewayCalls:
     async def close(self) -> None:
         """The channel is closed; open streams end."""
         if self._channel is not None:
-            channel, self._channel = self._channel, None
+            channel, self._channel, self._stub = self._channel, None, None
             await channel.close()
 
     def _open(self) -> Any:
@@ -77,7 +78,9 @@ class GatewayCalls:
         return self._channel
 
     def _gateway(self) -> Any:
-        return gateway_pb2_grpc.GatewayStub(self._open())
+        if self._stub is None:
+            self._stub = gateway_pb2_grpc.GatewayStub(self._open())
+        return self._stub
 
     async def _unary(self, call: Any, error: type[GatewayError], transaction_id: str) -> Any:
         try:
