@@ -143,7 +143,8 @@ class DropIn:
             *("--client-cert", str(tls / "server.crt"), "--client-key", str(tls / "server.key")),
         )  # fmt: skip
         status, _, body = printed.partition("\n")
-        return {"Status": status.removeprefix("Status: ")} | json.loads(body or "{}")
+        told: dict[str, Any] = json.loads(body or "{}")
+        return {"Status": status.removeprefix("Status: ")} | told
 
     def ordered(self, number: int = 0) -> list[str]:
         """The flags that name an orderer."""

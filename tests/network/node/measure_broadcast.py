@@ -27,7 +27,7 @@ TRANSACTIONS, CALLERS, ROUNDS, SIZE = 1500, 32, 5, 4000
 Send = Callable[[], Awaitable[Any]]
 
 
-class Accepting(ab_pb2_grpc.AtomicBroadcastServicer):
+class Accepting(ab_pb2_grpc.AtomicBroadcastServicer):  # type: ignore[misc]
     """Takes every envelope."""
 
     async def Broadcast(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
 
 import grpc
 import pytest
@@ -18,7 +19,7 @@ from tests.simulator import CHANNEL, Client, Definition, Network, running_networ
 
 pytestmark = [pytest.mark.network, pytest.mark.asyncio(loop_scope="module")]
 
-Query = protocol_pb2.Query
+Query: TypeAlias = Any  # protocol_pb2.Query: the wheel has no types
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -44,14 +45,16 @@ async def send(client: Client, payload: bytes) -> list[protocol_pb2.QueryResult]
 
 
 def peers_query(*calls: ChaincodeCall) -> Query:
-    query = Query(channel=CHANNEL, peer_query=protocol_pb2.PeerMembershipQuery())
+    query = protocol_pb2.Query(channel=CHANNEL, peer_query=protocol_pb2.PeerMembershipQuery())
     if calls:
         query.peer_query.filter.chaincodes.extend(calls)
     return query
 
 
 def chaincode_query(*interests: ChaincodeInterest) -> Query:
-    return Query(channel=CHANNEL, cc_query=protocol_pb2.ChaincodeQuery(interests=interests))
+    return protocol_pb2.Query(
+        channel=CHANNEL, cc_query=protocol_pb2.ChaincodeQuery(interests=interests)
+    )
 
 
 def interest(name: str, **options: object) -> ChaincodeInterest:
@@ -109,8 +112,8 @@ async def test_queries_that_ask_for_nothing(network: Network) -> None:
         chaincode_query(),
         chaincode_query(ChaincodeInterest()),
         chaincode_query(interest("")),
-        Query(channel=CHANNEL),
-        Query(channel=CHANNEL, local_peers=protocol_pb2.LocalPeerQuery()),
+        protocol_pb2.Query(channel=CHANNEL),
+        protocol_pb2.Query(channel=CHANNEL, local_peers=protocol_pb2.LocalPeerQuery()),
     )
     assert [result.error.content for result in results] == [
         "chaincode query must have at least one chaincode interest",
@@ -122,9 +125,9 @@ async def test_queries_that_ask_for_nothing(network: Network) -> None:
 
 
 async def test_who_may_ask(network: Network) -> None:
-    config = Query(channel=CHANNEL, config_query=protocol_pb2.ConfigQuery())
-    nowhere = Query(channel="nowhere", config_query=protocol_pb2.ConfigQuery())
-    local = Query(local_peers=protocol_pb2.LocalPeerQuery())
+    config = protocol_pb2.Query(channel=CHANNEL, config_query=protocol_pb2.ConfigQuery())
+    nowhere = protocol_pb2.Query(channel="nowhere", config_query=protocol_pb2.ConfigQuery())
+    local = protocol_pb2.Query(local_peers=protocol_pb2.LocalPeerQuery())
     alpha = network.client("Alpha")
     [known, unknown, refused] = await ask(alpha, config, nowhere, local)
     assert set(known.config_result.orderers) == {"OfficeMSP"}
@@ -140,7 +143,7 @@ async def test_who_may_ask(network: Network) -> None:
 async def test_a_forged_signature_is_denied(network: Network) -> None:
     alpha, beta = network.client("Alpha"), network.client("Beta")
     request = protocol_pb2.Request(
-        queries=[Query(channel=CHANNEL, config_query=protocol_pb2.ConfigQuery())]
+        queries=[protocol_pb2.Query(channel=CHANNEL, config_query=protocol_pb2.ConfigQuery())]
     )
     request.authentication.client_identity = beta.signer.creator
     [refused] = await send(alpha, request.SerializeToString())

@@ -18,7 +18,7 @@ from network.node.orderer_streams import CROWDED, MAX_STREAMS, OrdererStreams, S
 pytestmark = [pytest.mark.network, pytest.mark.asyncio]
 
 
-class ScriptedOrderer(ab_pb2_grpc.AtomicBroadcastServicer):
+class ScriptedOrderer(ab_pb2_grpc.AtomicBroadcastServicer):  # type: ignore[misc]
     """Answers with the payload as info; "bad" is refused, "silent" not answered, "end" hung up."""
 
     def __init__(self) -> None:
