@@ -48,10 +48,11 @@ def run_peer() -> int:
     """`medfabric-peer node start`: in place of that command of Fabric's `peer`, and of no other."""
     if sys.argv[1:3] != ["node", "start"]:
         sys.stderr.write(
-            "usage: medfabric-peer node start\nFor every other command use Fabric's own peer\n"
+            "usage: medfabric-peer node start [--peer-chaincodedev]\n"
+            "For every other command use Fabric's own peer\n"
         )
         return 2
-    return main(["peer"])
+    return main(["peer", *sys.argv[3:]])
 
 
 async def _serve(role: str, log_spec: LogSpec) -> None:
