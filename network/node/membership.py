@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -105,15 +105,18 @@ class Membership:
         get_channels: Callable[[], Iterable[AnnouncedChannel]],
         get_chaincodes: Callable[[str], dict[str, str]],
         *,
+        bootstrap: Sequence[str] = (),
         pace: Pace = DEFAULT_PACE,
         time_window: timedelta = timedelta(minutes=15),
     ) -> None:
-        """`get_chaincodes` gives name → sequence of what this peer can endorse on a channel."""
+        """`get_chaincodes` gives name → sequence of what this peer can endorse on a channel;
+        `bootstrap` are addresses of peers of its own organisation, to meet without anchor peers."""
         self._signer = signer
         self.endpoint = endpoint
         self._connections = connections
         self._get_channels = get_channels
         self._get_chaincodes = get_chaincodes
+        self._bootstrap = tuple(bootstrap)
         self._pace = pace
         self._time_window = time_window
         self.identity = read_identity(signer.creator)
@@ -227,9 +230,12 @@ class Membership:
         return build_announcement(announcement, self._signer)
 
     def _list_targets(self, channel: AnnouncedChannel) -> dict[str, tuple[bytes, ...]]:
-        """Address → TLS roots of the anchor peers and of every known peer."""
+        """Address → TLS roots of the anchor peers, of this organisation's peers that the settings
+        name, and of every known peer."""
         targets: dict[str, tuple[bytes, ...]] = {}
         config = channel.config
+        if self._bootstrap and config.application_org_by_msp_id(self.identity.msp_id):
+            targets = dict.fromkeys(self._bootstrap, config.tls_roots(self.identity.msp_id))
         for org in config.application_orgs.values():
             for host, port in org.anchor_peers:
                 targets[f"{host}:{port}"] = config.tls_roots(org.msp_id)

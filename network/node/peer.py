@@ -3,7 +3,7 @@
 Starts from what Fabric's `peer node start` starts from: core.yaml with CORE_* on top, a local MSP,
 TLS files and a data folder. Keys of Fabric's that mean nothing here (gossip's inner workings, vm,
 BCCSP, CouchDB) are ignored. It learns its channels from their genesis blocks, its orderers from
-their configurations and the other peers from their anchor peers.
+their configurations and the other peers from their anchor peers and from peer.gossip.bootstrap.
 
 Start: settings → identity → ledgers from disk → operations and gRPC servers → block pullers and
 announcements. Stop, on SIGTERM or SIGINT: say good-bye → no new calls → the block under way is
@@ -230,6 +230,7 @@ class Peer:
             self._connections,
             lambda: self.channels.joined,
             self._get_endorsable,
+            bootstrap=self._settings.get_list("peer.gossip.bootstrap"),
             pace=pace,
             time_window=self._time_window,
         )

@@ -36,12 +36,13 @@ def network(tmp_path: Path) -> Iterator[DropIn]:
 
 def test_fabrics_programs_do_a_networks_whole_life(network: DropIn, tmp_path: Path) -> None:
     join(network)
-    set_anchor_peers(network)
     package = network.package("stub", f"127.0.0.1:{free_ports(1)[0]}")
     server = Served(package, tmp_path)
     try:
         deploy(network, package.path, package.package_id)
+        # Without anchor peers so far: an organisation's own peers meet by peer.gossip.bootstrap.
         use(network)
+        set_anchor_peers(network)
         stop_and_start(network)
         add_org3(network, package.path, package.package_id)
         set_batch_size(network)
