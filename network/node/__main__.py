@@ -13,7 +13,7 @@ from network.node.grpc_server import ListenError
 from network.node.logs import InvalidLogSpec, LogSpec, start_logging
 from network.node.settings import Settings, SettingsError
 
-USAGE = "usage: python -m network.node orderer | peer [node start] | ca"
+USAGE = "usage: python -m network.node orderer | peer | ca"
 
 
 def main(arguments: list[str]) -> int:
