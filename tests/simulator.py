@@ -14,6 +14,7 @@ a test brings another server. `running_network` is the whole of it:
 from __future__ import annotations
 
 import asyncio
+import gc
 import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -488,6 +489,11 @@ async def running_network(
         yield network
     finally:
         await network.stop()
+        # A server that is collected after its event loop has closed complains of that.
+        network.peers.clear()
+        network.orderer = None
+        network.chaincode = ScriptedChaincode()
+        gc.collect()
 
 
 def event_names(response: gateway_pb2.ChaincodeEventsResponse) -> list[str]:

@@ -175,7 +175,8 @@ class ChaincodeRegistry:
             DuplicateChaincode: another one does.
         """
         task = self._links.get(name)
-        if task is not None and not _is_over(task):
+        # A launch under way has no chaincode yet; its callers see it fail, and the next ones this.
+        if task is not None and task.done() and not _is_over(task):
             raise DuplicateChaincode(name)
         self._links[name] = asyncio.create_task(link.wait_ready())
 
