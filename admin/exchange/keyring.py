@@ -4,7 +4,6 @@ They lie beside the identity's MSP folder, `users/<user>@<domain>/encryption/<ke
 with mode 0600; the certificate of each is beside it as `<key id>.crt`.
 """
 
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,6 +13,7 @@ from admin.exchange.errors import NotARecipient
 from admin.exchange.header import Header, key_id
 from admin.exchange.keywrap import RecordSecret, public_key_spki
 from admin.exchange.sealing import unwrap_for
+from network.topology.safefiles import write_file
 
 
 class KeyRing:
@@ -42,9 +42,8 @@ class KeyRing:
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise NotARecipient("an encryption key is a P-256 key")
         name = key_id(public_key_spki(key))
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(self._folder / f"{name}.pem", key_pem)
-        _write(self._folder / f"{name}.crt", certificate_pem)
+        write_file(self._folder / f"{name}.pem", key_pem, secret=True)
+        write_file(self._folder / f"{name}.crt", certificate_pem, secret=True)
         return name
 
     def unwrap(self, header: Header) -> RecordSecret:
@@ -57,10 +56,3 @@ class KeyRing:
             f"record {header.manifest.record} was not sealed for this identity: request access: "
             f"medfabric record request {header.manifest.record[:8]}"
         )
-
-
-def _write(file: Path, content: bytes) -> None:
-    part = file.with_name(f".{file.name}.part")
-    with os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as target:
-        target.write(content)
-    part.replace(file)

@@ -1,6 +1,6 @@
 """Whose signatures count off the chain: the channel's own members, as its configuration says."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from network.rules.config import ChannelConfig
 from network.rules.identity import Identity, verify_signature
@@ -29,8 +29,3 @@ class ChannelTrust:
         Expiry is left out on purpose: what was signed while the certificate was valid stays signed.
         """
         verify_signature(self.identify(serialized), data, signature)
-
-
-def now() -> datetime:
-    """Return the present time."""
-    return datetime.now(UTC)

@@ -4,7 +4,6 @@ The key is written before the certificate that names it, and both by rename: whe
 is read, the certificate in it has its key.
 """
 
-import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from network.rules.certificates import subject_key_id
+from network.topology.safefiles import write_file
 
 CERTIFICATE = "cert.pem"
 
@@ -35,8 +35,8 @@ def store_identity(
     if like is not None:
         _take_over(msp_folder, like)
     key_name = f"{subject_key_id(public_key).hex()}_sk"
-    _write(msp_folder / "keystore" / key_name, key_pem)
-    _write(msp_folder / "signcerts" / CERTIFICATE, certificate_pem)
+    write_file(msp_folder / "keystore" / key_name, key_pem, secret=True)
+    write_file(msp_folder / "signcerts" / CERTIFICATE, certificate_pem, secret=True)
     for older in (msp_folder / "signcerts").glob("*.pem"):
         if older.name != CERTIFICATE:
             older.unlink()
@@ -48,13 +48,3 @@ def _take_over(folder: Path, like: Path) -> None:
             shutil.copytree(like / part, folder / part)
     if (like / "config.yaml").is_file() and not (folder / "config.yaml").exists():
         shutil.copy(like / "config.yaml", folder / "config.yaml")
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = file.with_name(f".{file.name}.part")
-    with os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as target:
-        target.write(content)
-        target.flush()
-        os.fsync(target.fileno())
-    part.replace(file)
