@@ -40,15 +40,15 @@ from fabric_protos.peer.lifecycle import lifecycle_pb2
 from fabric_protos.peer.proposal_response_pb2 import ProposalResponse
 
 from network.client.package import Connection, build_service_package
-from network.node.logs import LogSpec
-from network.node.membership import Pace
-from network.node.orderer import Orderer
-from network.node.peer import Peer
-from network.node.settings import Settings
-from network.rules.chaincode_package import compute_package_id
+from network.node.ordering.orderer import Orderer
+from network.node.peer.peer import Peer
+from network.node.peering.membership import Pace
+from network.node.serving.logs import LogSpec
+from network.node.serving.settings import Settings
 from network.rules.envelope import build_proposal
-from network.rules.identity import Signer
-from network.rules.policydsl import parse_policy
+from network.rules.identity.identity import Signer
+from network.rules.lifecycle.package import compute_package_id
+from network.rules.policy.dsl import parse_policy
 from network.topology.channelspec import build_genesis
 from network.topology.folders import Folders
 from network.topology.materials import generate_materials

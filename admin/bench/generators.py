@@ -22,7 +22,7 @@ from admin.bench.load import Supply, run_load
 from admin.bench.statistics import Measured
 from admin.bench.workload import Workload, share
 from network.client import Endpoint, Gateway
-from network.rules.identity import Signer, signer_from_pem
+from network.rules.identity.identity import Signer, signer_from_pem
 from network.topology.mspfolder import load_signer
 
 READY_SECONDS = 120.0

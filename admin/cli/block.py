@@ -19,8 +19,8 @@ def group() -> None:
 @with_context
 def list_(context: Context, channel: str | None, count: int) -> None:
     """List the newest blocks, the newest first."""
-    from admin.procedures.blocks import BlockView
-    from admin.procedures.ledger import list_blocks, open_peer
+    from admin.procedures.ledgers.blocks import BlockView
+    from admin.procedures.ledgers.ledger import list_blocks, open_peer
 
     profile, name = context.operator(), context.channel(channel)
 
@@ -56,8 +56,8 @@ def list_(context: Context, channel: str | None, count: int) -> None:
 @with_context
 def show(context: Context, number: str, channel: str | None) -> None:
     """Show one block and the transactions in it."""
-    from admin.procedures.blocks import BlockView
-    from admin.procedures.ledger import get_block_view, get_ledger, open_peer
+    from admin.procedures.ledgers.blocks import BlockView
+    from admin.procedures.ledgers.ledger import get_block_view, get_ledger, open_peer
 
     if number != "newest" and not number.isdigit():
         raise click.UsageError(f"{number!r} is no block number")

@@ -50,7 +50,7 @@ def deploy(context: Context, name: str | None, channel: str | None, dry_run: boo
     NAME is a chaincode of the channel; without one, all of them. What is done already is left as
     it is; a changed version, policy or collection becomes the next sequence.
     """
-    from admin.procedures.deployment import deploy_channel, plan_deployment
+    from admin.procedures.networks.deployment import deploy_channel, plan_deployment
     from network.engines.engine import open_engine
 
     engine = open_engine(context.surroundings)
@@ -83,7 +83,7 @@ def deploy(context: Context, name: str | None, channel: str | None, dry_run: boo
 @with_context
 def list_(context: Context, channel: str | None) -> None:
     """List the channel's chaincodes: version, sequence, endorsement policy, approvals."""
-    from admin.procedures.deployment import DeployedView, list_deployed
+    from admin.procedures.networks.deployment import DeployedView, list_deployed
 
     profile, name = context.operator(), context.channel(channel)
     found: list[DeployedView] = context.run(list_deployed(profile, name))

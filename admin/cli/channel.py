@@ -25,7 +25,7 @@ def group() -> None:
 @with_context
 def list_(context: Context) -> None:
     """List the channels that the peer of who acts has joined, with their heights."""
-    from admin.procedures.channels import list_channels
+    from admin.procedures.networks.channels import list_channels
 
     profile = context.operator()
     found = context.run(list_channels(profile))
@@ -47,7 +47,7 @@ def join(context: Context, channel: str | None) -> None:
 
     Those that are in it already are left alone.
     """
-    from admin.procedures.join import join_channel
+    from admin.procedures.networks.join import join_channel
     from network.engines.engine import open_engine
 
     engine = open_engine(context.surroundings)
@@ -64,7 +64,7 @@ def join(context: Context, channel: str | None) -> None:
 @with_context
 def show(context: Context, channel: str | None) -> None:
     """Show a channel's configuration: organisations, orderers, policies, batch."""
-    from admin.procedures.channels import get_channel_view
+    from admin.procedures.networks.channels import get_channel_view
 
     found = context.run(get_channel_view(context.operator(), context.channel(channel)))
 
@@ -103,7 +103,7 @@ def fetch(
     context: Context, which: str, channel: str | None, out: Path | None, from_orderer: bool
 ) -> None:
     """Write one block to a file, as 'peer channel fetch' does."""
-    from admin.procedures.channels import fetch_block
+    from admin.procedures.networks.channels import fetch_block
 
     if which not in ("newest", "oldest", "config") and not which.isdigit():
         raise click.UsageError(f"{which!r} is none of NUMBER, newest, oldest, config")

@@ -1,9 +1,9 @@
 """`medfabric claim`: from a FHIR Claim to its payment."""
 
-from admin.cli.claimdeciding import adjudicate, decide_appeal, pay, pend
-from admin.cli.claimfiling import appeal, reconcile, replace, submit, supply, void
-from admin.cli.claimseeing import list_, show, watch
-from admin.cli.claimstating import authorize, coverage, key, provider, table
+from admin.cli.claiming.deciding import adjudicate, decide_appeal, pay, pend
+from admin.cli.claiming.filing import appeal, reconcile, replace, submit, supply, void
+from admin.cli.claiming.seeing import list_, show, watch
+from admin.cli.claiming.stating import authorize, coverage, key, provider, table
 from admin.cli.frame import Group
 
 group = Group(

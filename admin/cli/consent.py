@@ -10,7 +10,7 @@ from admin.cli.sessions import open_health
 from admin.output import Output, shorten
 
 if TYPE_CHECKING:
-    from admin.procedures.health import Committed
+    from admin.procedures.networks.health import Committed
     from chaincode.consent.model import Consent, ConsentReceipt, Decision
 
 group = Group(
@@ -55,7 +55,7 @@ _ACTION = click.option("--action", default="access", show_default=True, metavar=
 def grant(context: Context, file: str, patient: str, dialect: str, channel: str | None) -> None:
     """Write the consent in FILE (- is standard input) for a patient."""
     from admin.fhir.reading import read_source
-    from admin.procedures.consents import Consents, read_draft
+    from admin.procedures.care.consents import Consents, read_draft
     from chaincode.consent.fhir import Dialect
 
     draft = read_draft(read_source(file), patient, Dialect(dialect))
@@ -81,7 +81,7 @@ def amend(
 ) -> None:
     """Replace CONSENT's directive by the one in FILE."""
     from admin.fhir.reading import read_source
-    from admin.procedures.consents import Consents, read_draft
+    from admin.procedures.care.consents import Consents, read_draft
     from chaincode.consent.fhir import Dialect
 
     draft = read_draft(read_source(file), patient, Dialect(dialect))
@@ -105,7 +105,7 @@ def revoke(
     context: Context, consent: str, patient: str, reason: str, yes: bool, channel: str | None
 ) -> None:
     """Make CONSENT inactive from now on; what was decided before stays as it is."""
-    from admin.procedures.consents import Consents
+    from admin.procedures.care.consents import Consents
 
     if not yes:
         click.confirm(f"Revoke consent {shorten(consent)}?", abort=True, err=True)
@@ -124,7 +124,7 @@ def revoke(
 @with_context
 def list_(context: Context, patient: str, channel: str | None) -> None:
     """The consents of a patient in their current versions, revoked ones too."""
-    from admin.procedures.consents import Consents
+    from admin.procedures.care.consents import Consents
 
     async def work() -> "list[Consent]":
         async with open_health(context, channel) as session:
@@ -143,7 +143,7 @@ def list_(context: Context, patient: str, channel: str | None) -> None:
 @with_context
 def show(context: Context, consent: str, patient: str, history: bool, channel: str | None) -> None:
     """CONSENT's rules as the ledger keeps them, or its versions."""
-    from admin.procedures.consents import Consents
+    from admin.procedures.care.consents import Consents
     from chaincode import canonical
 
     async def work() -> "list[Consent]":

@@ -57,7 +57,7 @@ def dev(
 
     For a chaincode on any other network: python -m chaincode --reload.
     """
-    from admin.procedures.development import develop
+    from admin.procedures.networks.development import develop
     from chaincode.development.news import describe
     from network.engines.engine import open_engine
 

@@ -12,7 +12,7 @@ from admin.errors import usage_error
 from admin.output import Output
 
 if TYPE_CHECKING:
-    from network.rules.identity import Signer
+    from network.rules.identity.identity import Signer
 
 group = Group(
     "identity",
@@ -81,7 +81,7 @@ def register(
     Hand the secret to the identity's holder, who enrols with it and makes the key; the key
     never leaves their machine.
     """
-    from admin.procedures import enrolment
+    from admin.procedures.networks import enrolment
 
     registered = context.run(
         enrolment.register(
@@ -125,7 +125,7 @@ def enroll(
     With --secret-file the identity is registered already. Without it, an administrator (--as,
     else ORG/Admin) registers it first with the given kind and attributes.
     """
-    from admin.procedures import enrolment
+    from admin.procedures.networks import enrolment
 
     surroundings = context.surroundings
     if secret_file and attributes:
@@ -160,7 +160,7 @@ def renew(context: Context, name: str) -> None:
 
     The current certificate proves who asks, so it must not be revoked.
     """
-    from admin.procedures import enrolment
+    from admin.procedures.networks import enrolment
 
     view = context.run(enrolment.renew(context.surroundings, name))
     context.output.result(view, f"✓ {view.name} renewed, valid to {view.valid_to:%Y-%m-%d}")
@@ -181,7 +181,7 @@ def revoke(context: Context, name: str, reason: str, crl_file: str | None, yes: 
     The CA refuses it from now on. The channel refuses it once the organisation's CRL is in the
     channel's configuration.
     """
-    from admin.procedures import enrolment
+    from admin.procedures.networks import enrolment
 
     if not yes:
         click.confirm(f"Revoke {name} and all of its certificates?", abort=True, err=True)
@@ -225,7 +225,7 @@ def list_(context: Context, organization: str | None) -> None:
 @with_context
 def show(context: Context, name: str | None) -> None:
     """What the certificate of ORG/USER says; without a name, of who acts now."""
-    from admin.procedures import enrolment
+    from admin.procedures.networks import enrolment
 
     view = enrolment.view(context.wallet.find(name or context.identity_name()))
 
@@ -251,7 +251,7 @@ def show(context: Context, name: str | None) -> None:
 @with_context
 def crl(context: Context, organization: str) -> None:
     """Print the CA's list of revoked certificates (PEM)."""
-    from admin.procedures import enrolment
+    from admin.procedures.networks import enrolment
 
     ca, member = enrolment.open_ca(context.surroundings, organization)
     pem = context.run(ca.crl(_registrar(context, f"{member.name}/x"))).decode()
@@ -269,7 +269,7 @@ def use(context: Context, name: str) -> None:
 
 
 def _list_registered(context: Context, organization: str) -> None:
-    from admin.procedures import enrolment
+    from admin.procedures.networks import enrolment
 
     ca, member = enrolment.open_ca(context.surroundings, organization)
     registered = context.run(ca.identities(_registrar(context, f"{member.name}/x")))

@@ -10,7 +10,7 @@ from admin.cli.frame import Context, Group, channel_option, with_context
 from admin.output import Output, Progress
 
 if TYPE_CHECKING:
-    from admin.procedures.ledgercheck import LedgerVerdict, Step
+    from admin.procedures.ledgers.ledgercheck import LedgerVerdict, Step
 
 SHOWN = 20  # differences that people are shown
 
@@ -25,7 +25,7 @@ def group() -> None:
 @with_context
 def show(context: Context, channel: str | None) -> None:
     """Show the ledger's height and newest hashes, as the peer of who acts has it."""
-    from admin.procedures.ledger import LedgerView, get_ledger, open_peer
+    from admin.procedures.ledgers.ledger import LedgerView, get_ledger, open_peer
 
     profile, name = context.operator(), context.channel(channel)
 
@@ -55,7 +55,7 @@ def compare(context: Context, peers: tuple[str, ...], channel: str | None) -> No
     PEER is a peer's name or a part of it; without any, all are compared. Equal commit hashes mean
     equal validation codes and equal state. Exits with 5 when two peers differ.
     """
-    from admin.procedures.comparison import Comparison, compare_peers
+    from admin.procedures.ledgers.comparison import Comparison, compare_peers
 
     name = context.channel(channel)
     found = context.run(compare_peers(context.surroundings, name, peers))
@@ -121,11 +121,11 @@ def verify(
 async def _verify(
     context: Context, folder: Path | None, peer: str | None, trust: str | None, channel: str | None
 ) -> "LedgerVerdict":
-    from admin.procedures.blockfiles import open_folder, read_block_file
-    from admin.procedures.blocksources import BlockSource, FolderSource, PeerSource
-    from admin.procedures.comparison import find_peer, open_peer_of
-    from admin.procedures.ledger import open_peer
-    from admin.procedures.ledgercheck import verify_ledger
+    from admin.procedures.ledgers.blockfiles import open_folder, read_block_file
+    from admin.procedures.ledgers.blocksources import BlockSource, FolderSource, PeerSource
+    from admin.procedures.ledgers.comparison import find_peer, open_peer_of
+    from admin.procedures.ledgers.ledger import open_peer
+    from admin.procedures.ledgers.ledgercheck import verify_ledger
 
     trusted = read_block_file(Path(trust)) if trust else None
 

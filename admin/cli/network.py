@@ -53,7 +53,7 @@ def init(context: Context, path: Path, force: bool, schema: bool) -> None:
 
     PATH is where to write it [network.yaml].
     """
-    from admin.procedures.starter import get_schema, write_starter
+    from admin.procedures.networks.starter import get_schema, write_starter
 
     if schema:
         told = get_schema()
@@ -79,7 +79,7 @@ def up(context: Context, timeout: float | None, dry_run: bool) -> None:
     Can be run again at any time: it goes on where it stopped and does nothing where all is done.
     Addresses in use are found before anything is written.
     """
-    from admin.procedures.bootstrap import Bootstrapped, bootstrap
+    from admin.procedures.networks.bootstrap import Bootstrapped, bootstrap
     from network.engines.engine import open_engine
 
     engine = open_engine(context.surroundings)
@@ -194,7 +194,7 @@ def logs(context: Context, node: str | None, follow: bool, lines: int) -> None:
 
     NODE is a node's name or a part of it; without one, the end of every node's log.
     """
-    from admin.procedures.logs import follow_log, read_logs
+    from admin.procedures.networks.logs import follow_log, read_logs
     from network.engines.engine import open_engine
 
     engine = open_engine(context.surroundings)
@@ -246,7 +246,7 @@ def doctor(context: Context) -> None:
 
     Exits with 3 when something is wrong.
     """
-    from admin.procedures.doctor import examine
+    from admin.procedures.networks.doctor import examine
 
     findings = context.run(examine(context.surroundings))
 
@@ -266,7 +266,7 @@ def doctor(context: Context) -> None:
 @with_context
 def certs(context: Context, within: int | None) -> None:
     """List the network's certificates and when they end, the first to end first."""
-    from admin.procedures.certificates import list_certificates
+    from admin.procedures.networks.certificates import list_certificates
 
     found = list_certificates(context.folder, within)
     context.output.result(

@@ -11,7 +11,7 @@ from admin.cli.sessions import open_health
 from admin.output import Output, shorten
 
 if TYPE_CHECKING:
-    from admin.procedures.health import Committed
+    from admin.procedures.networks.health import Committed
     from chaincode.directory.model import Delegation, DelegationList, EncryptionKey, Patient
 
 HANDLE_BYTES = 16
@@ -208,7 +208,7 @@ def whoami(context: Context, channel: str | None) -> None:
 @with_context
 def key(context: Context, subject: str | None, channel: str | None) -> None:
     """Make and publish a fresh encryption key of who acts; an earlier one is retired."""
-    from admin.procedures.keys import USER_SUBJECT, publish_key
+    from admin.procedures.care.keys import USER_SUBJECT, publish_key
     from chaincode import canonical
 
     async def work() -> "EncryptionKey":

@@ -13,9 +13,9 @@ from admin.errors import ExitCode, input_error, refused_error
 from admin.output import Output, shorten
 
 if TYPE_CHECKING:
-    from admin.procedures.health import Committed
-    from admin.procedures.records import OpenedRecord, Records, SealedRecord
-    from admin.procedures.verification import RecordProof
+    from admin.procedures.care.proofs import RecordProof
+    from admin.procedures.care.records import OpenedRecord, Records, SealedRecord
+    from admin.procedures.networks.health import Committed
     from chaincode.records.model import Access, AccessPage, Record, RecordPage
 
 RELEASE_WAIT = 20.0
@@ -72,7 +72,7 @@ def seal(
     until 'record anchor'.
     """
     from admin.fhir.reading import read_source
-    from admin.procedures.records import SealOptions
+    from admin.procedures.care.records import SealOptions
 
     source = read_source(file)
     options = SealOptions(patient, record or "", version, classes, labels or None)
@@ -296,7 +296,7 @@ def prove(context: Context, record: str, proof: Path, block: Path, channel: str 
 
     The proof holds the salt of the commitment: give it only to who may know the record.
     """
-    from admin.procedures.records import encode_proof
+    from admin.procedures.care.records import encode_proof
 
     async def work() -> "tuple[RecordProof, bytes]":
         async with open_health(context, channel) as session:
@@ -332,9 +332,9 @@ def verify(context: Context, file: str, proof: str, block: str, trust: str) -> N
     """
     from admin.errors import ExitCode, Fault, FaultError
     from admin.fhir.reading import read_source
-    from admin.procedures.verification import NotShown, read_proof, verify_record
-    from network.rules.block import open_block
-    from network.rules.config import ChannelConfig, InvalidConfig
+    from admin.procedures.care.proofs import NotShown, read_proof, verify_record
+    from network.rules.blocks.block import open_block
+    from network.rules.channel.config import ChannelConfig, InvalidConfig
     from network.rules.envelope import MalformedMessage
 
     try:
@@ -362,7 +362,7 @@ def verify(context: Context, file: str, proof: str, block: str, trust: str) -> N
 
 
 def _records(session: HealthSession) -> "Records":
-    from admin.procedures.records import Records
+    from admin.procedures.care.records import Records
 
     return Records(session.surroundings, session.profile, session.health)
 

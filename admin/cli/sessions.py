@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from admin.cli.context import Context
 
 if TYPE_CHECKING:
-    from admin.procedures.health import Health
+    from admin.procedures.networks.health import Health
     from network.client.profile import Profile, Surroundings
 
 
@@ -24,7 +24,7 @@ class HealthSession:
 @asynccontextmanager
 async def open_health(context: Context, channel: str | None) -> AsyncIterator[HealthSession]:
     """The chaincode on a channel (the network's first), in the name of who acts."""
-    from admin.procedures.health import Health
+    from admin.procedures.networks.health import Health
     from network.client import Gateway
 
     name = context.channel(channel)

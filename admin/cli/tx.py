@@ -8,8 +8,8 @@ from admin.cli.frame import Context, Group, channel_option, with_context
 from admin.output import Output
 
 if TYPE_CHECKING:
-    from admin.procedures.blocks import TransactionView
-    from admin.procedures.explanation import Explanation
+    from admin.procedures.ledgers.blocks import TransactionView
+    from admin.procedures.ledgers.explanation import Explanation
 
 
 @click.group("tx", cls=Group, examples=["medfabric tx show 9be1", "medfabric tx explain 9be1"])
@@ -26,7 +26,7 @@ def group() -> None:
 @with_context
 def show(context: Context, identifier: str, channel: str | None) -> None:
     """Show one transaction: who, when, what was called, what it read and wrote."""
-    from admin.procedures.ledger import find_transaction, open_peer
+    from admin.procedures.ledgers.ledger import find_transaction, open_peer
 
     profile, name = context.operator(), context.channel(channel)
 
@@ -44,8 +44,8 @@ def show(context: Context, identifier: str, channel: str | None) -> None:
 @with_context
 def explain(context: Context, identifier: str, channel: str | None) -> None:
     """Say why a transaction is valid or not, and what to do."""
-    from admin.procedures.explanation import explain_transaction
-    from admin.procedures.ledger import find_transaction, open_peer
+    from admin.procedures.ledgers.explanation import explain_transaction
+    from admin.procedures.ledgers.ledger import find_transaction, open_peer
 
     profile, name = context.operator(), context.channel(channel)
 

@@ -19,15 +19,15 @@ from admin.exchange.place import ExchangePlace, open_place
 from admin.exchange.service import RecordExchange
 from admin.exchange.store import RecordStore
 from admin.exchange.trust import ChannelTrust
-from admin.procedures.health import Health
+from admin.procedures.networks.health import Health
 from network.client import Gateway
 from network.client.channel import get_config_block
 from network.client.checkpoint import Checkpoint
 from network.client.errors import ClientError
 from network.client.peer import PeerClient
 from network.client.profile import Profile, load_surroundings
-from network.node.grpc_server import ServerTls, make_server
-from network.rules.config import ChannelConfig
+from network.node.serving.grpc_server import ServerTls, make_server
+from network.rules.channel.config import ChannelConfig
 from protos import exchange_pb2_grpc
 
 log = logging.getLogger("medfabric.exchange")

@@ -13,7 +13,7 @@ from admin.exchange.release import Release, ReleasedKey
 from admin.exchange.sealing import read_header, wrap_for
 from admin.exchange.store import NotStored, RecordStore
 from admin.exchange.trust import ChannelTrust
-from admin.procedures.health import Health
+from admin.procedures.networks.health import Health
 from chaincode import canonical
 from chaincode.directory.model import EncryptionKey
 from chaincode.records.model import AccessEvent, AccessView

@@ -15,7 +15,7 @@ from admin.exchange.errors import SealBroken
 from admin.exchange.release import Release, ReleasedKey, open_release
 from network.client.endpoint import Endpoint, open_channel
 from network.client.errors import NodeError
-from network.rules.identity import Signer
+from network.rules.identity.identity import Signer
 from protos import exchange_pb2, exchange_pb2_grpc
 
 

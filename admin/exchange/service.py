@@ -23,7 +23,7 @@ from chaincode.directory.rules import user_digest
 from chaincode.identity import read_client_identity
 from chaincode.records.model import AccessView, Record, Status
 from network.client import errors as client
-from network.rules.identity import Identity, verify_signature
+from network.rules.identity.identity import Identity, verify_signature
 from protos import exchange_pb2, exchange_pb2_grpc
 
 log = logging.getLogger("medfabric.exchange")

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from network.rules.config import ChannelConfig
-from network.rules.identity import Identity, verify_signature
+from network.rules.channel.config import ChannelConfig
+from network.rules.identity.identity import Identity, verify_signature
 
 
 class ChannelTrust:

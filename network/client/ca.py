@@ -22,9 +22,9 @@ from cryptography.x509.oid import NameOID
 
 from network.client.errors import NodeError
 from network.client.rest import RestAnswer, RestEndpoint, request
-from network.rules.enrollment import Attribute, AttributeRequest
-from network.rules.enrollment_token import build_token
-from network.rules.identity import Signer
+from network.rules.identity.enrollment import Attribute, AttributeRequest
+from network.rules.identity.enrollment_token import build_token
+from network.rules.identity.identity import Signer
 
 API = "/api/v1"
 ENCRYPTION_PROFILE = "encryption"

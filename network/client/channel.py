@@ -15,7 +15,7 @@ from fabric_protos.peer import query_pb2, transaction_pb2
 from network.client.errors import EventsError
 from network.client.peer import PeerClient
 from network.client.seek import NEWEST, Seek
-from network.rules.block import last_config_index
+from network.rules.blocks.block import last_config_index
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from network.rules.certificates import subject_key_id
+from network.rules.identity.certificates import subject_key_id
 from network.topology.safefiles import write_file
 
 CERTIFICATE = "cert.pem"

@@ -16,9 +16,9 @@ from network.client.commit import CommitStatus
 from network.client.errors import ProposalRefusedError
 from network.client.gateway import Gateway
 from network.client.peer import PeerClient
-from network.rules.chaincode_package import compute_package_id
-from network.rules.identity import open_serialized_identity
-from network.rules.policydsl import parse_policy
+from network.rules.identity.identity import open_serialized_identity
+from network.rules.lifecycle.package import compute_package_id
+from network.rules.policy.dsl import parse_policy
 
 LIFECYCLE = "_lifecycle"
 ALREADY_INSTALLED = "chaincode already successfully installed"

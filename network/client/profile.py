@@ -12,7 +12,7 @@ from network.client.endpoint import Endpoint
 from network.client.errors import ProfileError
 from network.client.rest import RestEndpoint
 from network.client.wallet import NETWORK_FOLDER, Member, Wallet
-from network.rules.identity import Signer
+from network.rules.identity.identity import Signer
 from network.topology.folders import Folders
 from network.topology.model import load_topology
 from network.topology.values import Node, NodeKind, Organization, Topology

@@ -10,7 +10,7 @@ from network.client.errors import UnsignedError
 class Signing(Protocol):
     """Who a client acts as: an identity, and a function that signs for it.
 
-    `network.rules.identity.Signer` is one; a signer that asks a hardware module is another.
+    `rules.identity.identity.Signer` is one; a signer that asks a hardware module is another.
     """
 
     @property

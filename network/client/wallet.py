@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography import x509
 
 from network.client.errors import IdentityExpiredError, ProfileError
-from network.rules.identity import Signer
+from network.rules.identity.identity import Signer
 from network.topology.mspfolder import load_signer
 
 NETWORK_FOLDER = ".medfabric"

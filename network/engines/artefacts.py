@@ -11,7 +11,7 @@ from network.client.package import Connection, build_service_package
 from network.engines.engine import ServedChaincode
 from network.engines.nodefiles import LOG, Layout
 from network.engines.processplan import NodeProcess
-from network.rules.chaincode_package import compute_package_id
+from network.rules.lifecycle.package import compute_package_id
 from network.topology.channelspec import build_genesis
 from network.topology.materials import generate_materials
 from network.topology.safefiles import write_file

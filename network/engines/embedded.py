@@ -45,8 +45,8 @@ PRELOAD = (
     "uvloop",
     "sqlite3",
     "cryptography.x509",
-    "network.node.orderer",
-    "network.node.peer",
+    "network.node.ordering.orderer",
+    "network.node.peer.peer",
     "network.node.ca.service",
     "chaincode.server",
 )

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-from network.node.grpc_server import ListenError
-from network.node.logs import InvalidLogSpec, LogSpec, start_logging
-from network.node.settings import Settings, SettingsError
+from network.node.serving.grpc_server import ListenError
+from network.node.serving.logs import InvalidLogSpec, LogSpec, start_logging
+from network.node.serving.settings import Settings, SettingsError
 
 USAGE = "usage: python -m network.node orderer | peer | ca"
 
@@ -58,11 +58,11 @@ def run_peer() -> int:
 async def _serve(role: str, log_spec: LogSpec) -> None:
     # Imported here: a node needs only its own role's modules in memory.
     if role == "orderer":
-        from network.node import orderer
+        from network.node.ordering import orderer
 
         await orderer.serve(Settings.load("orderer"), log_spec)
     elif role == "peer":
-        from network.node import peer
+        from network.node.peer import peer
 
         await peer.serve(Settings.load("core"), log_spec)
     else:

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from fabric_protos.common import common_pb2
 
-from network.rules.capabilities import Capabilities
-from network.rules.channelspec import (
+from network.rules.channel.capabilities import Capabilities
+from network.rules.channel.config import Batch as ConfigBatch
+from network.rules.channel.config import Consenter
+from network.rules.channel.spec import (
     FABRIC_CAPABILITIES,
     ChannelSpec,
     OrgSpec,
     build_channel_group,
     build_genesis_block,
 )
-from network.rules.config import Batch as ConfigBatch
-from network.rules.config import Consenter
 from network.topology.folders import Folders
 from network.topology.mspfolder import InvalidMspFolder, load_msp_config
 from network.topology.values import Channel, Node, NodeKind, Organization, Topology

@@ -9,8 +9,8 @@ from typing import Any
 
 from fabric_protos.msp import msp_principal_pb2
 
-from network.rules.capabilities import KNOWN_APPLICATION, KNOWN_CHANNEL, KNOWN_ORDERER
-from network.rules.policydsl import InvalidPolicyText, parse_policy
+from network.rules.channel.capabilities import KNOWN_APPLICATION, KNOWN_CHANNEL, KNOWN_ORDERER
+from network.rules.policy.dsl import InvalidPolicyText, parse_policy
 from network.topology.errors import Path, format_path
 from network.topology.quantities import parse_size
 from network.topology.wording import suggest
@@ -115,7 +115,11 @@ def _check_channel(
     chaincodes = list(_entries(channel.get("chaincodes"), (*path, "chaincodes")))
     _check_unique(document, chaincodes, "name", "the name")
     listed = channel.get("members")
-    names = [name for name in listed if name in orgs] if isinstance(listed, list) else []
+    names = (
+        [name for name in listed if isinstance(name, str) and name in orgs]
+        if isinstance(listed, list)
+        else []
+    )
     members = {name: orgs[name] for name in names}
     for place, text in _policies(channel, path):
         _check_msp_ids(document, place, text, members)

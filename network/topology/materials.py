@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from network.rules.certificates import (
+from network.rules.identity.certificates import (
     SERIAL_BITS,
     Authority,
     Validity,
@@ -31,8 +31,8 @@ from network.rules.certificates import (
     private_key_pem,
     validity_from,
 )
-from network.rules.certificates import Place as CertificatePlace
-from network.rules.identity import IdentityError, load_certificate
+from network.rules.identity.certificates import Place as CertificatePlace
+from network.rules.identity.identity import IdentityError, load_certificate
 from network.topology.folders import Folders
 from network.topology.safefiles import make_folder, remove_partial_files, write_file
 from network.topology.values import Node, NodeKind, Orderer, Organization, Peer, Topology, UserKind

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from fabric_protos.msp import msp_config_pb2
 
-from network.rules.certificates import subject_key_id
-from network.rules.identity import IdentityError, Signer, load_certificate, signer_from_pem
-from network.rules.pem import first_pem
+from network.rules.identity.certificates import subject_key_id
+from network.rules.identity.identity import IdentityError, Signer, load_certificate, signer_from_pem
+from network.rules.identity.pem import first_pem
 
 
 class InvalidMspFolder(ValueError):

@@ -4,13 +4,13 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from network.rules.configtree import (
+from network.rules.channel.configtree import (
     CHANNEL_ID,
     MAX_NAME_LENGTH,
     InvalidConfigTree,
 )
-from network.rules.configtree import validate_config_name as _validate_config_name
-from network.rules.policydsl import (
+from network.rules.channel.configtree import validate_config_name as _validate_config_name
+from network.rules.policy.dsl import (
     MSP_ID_IN_POLICY,
     InvalidPolicyText,
     parse_config_policy,

@@ -42,7 +42,7 @@ import yaml
 from fabric_protos.peer import peer_pb2_grpc, proposal_pb2, proposal_response_pb2
 
 from network.rules.envelope import build_proposal
-from network.rules.identity import Signer, signer_from_pem
+from network.rules.identity.identity import Signer, signer_from_pem
 
 CHANNEL = "care"
 READY_SECONDS = 60.0

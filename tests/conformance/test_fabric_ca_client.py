@@ -12,8 +12,8 @@ import pytest
 from cryptography import x509
 
 from network.node.ca.service import CertificateAuthority, load_settings
-from network.node.logs import LogSpec
-from network.rules.certificates import read_attributes
+from network.node.serving.logs import LogSpec
+from network.rules.identity.certificates import read_attributes
 from tests.fabric_binaries import fabric_binary
 from tests.network.node.ca.test_ca import write_home
 

@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from network.node.logs import LogSpec
-from network.node.orderer import Orderer
-from network.node.settings import Settings
+from network.node.ordering.orderer import Orderer
+from network.node.serving.logs import LogSpec
+from network.node.serving.settings import Settings
 from tests.fabric_binaries import fabric_binary, run_fabric
 from tests.network.consortium import CHANNEL, Consortium
 from tests.network.updates import build_update, set_batch_size

@@ -25,7 +25,7 @@ from fabric_protos.peer.lifecycle import lifecycle_pb2
 from fabric_protos.peer.proposal_response_pb2 import ProposalResponse
 
 from network.rules.envelope import build_transaction_payload
-from network.rules.policydsl import parse_policy
+from network.rules.policy.dsl import parse_policy
 from tests.conformance.real_fabric import _BUILD, _DETECT, _RELEASE, find_binaries, find_config
 from tests.simulator import (
     CHANNEL,

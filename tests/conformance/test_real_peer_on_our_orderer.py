@@ -19,8 +19,8 @@ import yaml
 from fabric_protos.common import common_pb2
 from fabric_protos.orderer import ab_pb2
 
-from network.rules.block import header_hash, open_block
-from network.rules.config import ChannelConfig
+from network.rules.blocks.block import header_hash, open_block
+from network.rules.channel.config import ChannelConfig
 from tests.conformance.real_fabric import free_ports
 from tests.fabric_binaries import fabric_binary, run_fabric
 from tests.network.consortium import CHANNEL, Consortium, Org, build_message

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from network.rules.certificates import (
+from network.rules.identity.certificates import (
     Authority,
     Validity,
     build_leaf,

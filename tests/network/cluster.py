@@ -12,13 +12,13 @@ import grpc
 from fabric_protos.orderer import configuration_pb2
 from fabric_protos.orderer.etcdraft import configuration_pb2 as etcdraft_pb2
 
-from network.node.logs import LogSpec
-from network.node.orderer import Orderer
-from network.node.settings import Settings
-from network.rules.block import open_block, validate_block
-from network.rules.channelspec import OrgSpec
-from network.rules.config import Consenter
-from network.rules.policymanager import BLOCK_VALIDATION
+from network.node.ordering.orderer import Orderer
+from network.node.serving.logs import LogSpec
+from network.node.serving.settings import Settings
+from network.rules.blocks.block import open_block, validate_block
+from network.rules.channel.config import Consenter
+from network.rules.channel.spec import OrgSpec
+from network.rules.policy.manager import BLOCK_VALIDATION
 from tests.network.consortium import CHANNEL, Consortium, build_message
 from tests.network.node.probes import broadcast
 from tests.network.updates import build_update

@@ -18,7 +18,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fabric_protos.common import common_pb2
 from fabric_protos.msp import msp_config_pb2
 
-from network.rules.certificates import (
+from network.rules.channel.config import Batch, ChannelConfig, Consenter
+from network.rules.channel.spec import (
+    DEFAULT_BATCH,
+    ChannelSpec,
+    OrgSpec,
+    build_channel_group,
+    build_genesis_block,
+)
+from network.rules.envelope import (
+    build_channel_header,
+    build_envelope,
+    build_payload,
+    build_signature_header,
+    compute_tx_id,
+)
+from network.rules.identity.certificates import (
     Authority,
     Validity,
     build_ca,
@@ -27,22 +42,7 @@ from network.rules.certificates import (
     certificate_pem,
     private_key_pem,
 )
-from network.rules.channelspec import (
-    DEFAULT_BATCH,
-    ChannelSpec,
-    OrgSpec,
-    build_channel_group,
-    build_genesis_block,
-)
-from network.rules.config import Batch, ChannelConfig, Consenter
-from network.rules.envelope import (
-    build_channel_header,
-    build_envelope,
-    build_payload,
-    build_signature_header,
-    compute_tx_id,
-)
-from network.rules.identity import Signer, signer_from_pem
+from network.rules.identity.identity import Signer, signer_from_pem
 
 CHANNEL = "care"
 ROLES = ("client", "peer", "admin", "orderer")

@@ -5,9 +5,9 @@ from typing import Any
 from fabric_protos.common import common_pb2, configtx_pb2
 from fabric_protos.orderer import configuration_pb2
 
-from network.rules.config import ChannelConfig
-from network.rules.configtx import build_update_envelope, compute_update, sign_update
-from network.rules.identity import Signer
+from network.rules.channel.config import ChannelConfig
+from network.rules.channel.configtx import build_update_envelope, compute_update, sign_update
+from network.rules.identity.identity import Signer
 from tests.network.consortium import CHANNEL, Consortium, build_message
 
 

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from network.node.ca.authority import Authority, Enrollment
-from network.rules.enrollment import (
+from network.rules.identity.enrollment import (
     AFFILIATION_MANAGER,
     GEN_CRL,
     Attribute,

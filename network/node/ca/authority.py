@@ -1,6 +1,6 @@
 """The CA itself: it knows its callers, registers, issues, revokes and lists what was revoked.
 
-Each act asks `network.rules.enrollment` whether it may be done, does it, and remembers it in the
+Each act asks `rules.identity.enrollment` whether it may be done, does it, and remembers it in the
 store before it answers. Sources: fabric-ca `lib/serverrequestcontext.go` (authentication),
 `lib/serverenroll.go`, `lib/serverrevoke.go`, `lib/servergencrl.go`.
 """
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from network.node.ca.store import CaStore, IssuedCertificate
-from network.rules.certificates import (
+from network.rules.identity.certificates import (
     SERIAL_BITS,
     Revocation,
     Validity,
@@ -27,8 +27,8 @@ from network.rules.certificates import (
     build_leaf,
     build_tls_leaf,
 )
-from network.rules.certificates import Authority as Issuer
-from network.rules.enrollment import (
+from network.rules.identity.certificates import Authority as Issuer
+from network.rules.identity.enrollment import (
     REVOCATION_REASONS,
     AttributeRequest,
     Code,
@@ -41,7 +41,7 @@ from network.rules.enrollment import (
     validate_registration,
     validate_revocation,
 )
-from network.rules.enrollment_token import BadToken, open_basic, open_token
+from network.rules.identity.enrollment_token import BadToken, open_basic, open_token
 
 SECRET_LENGTH = 20
 MAX_FAILURES = 10

@@ -24,11 +24,11 @@ from cryptography.x509.oid import NameOID
 from network.node.ca.api import build_api
 from network.node.ca.authority import Authority, CaIdentity
 from network.node.ca.store import CaStore
-from network.node.http_server import HttpServer, HttpTls
-from network.node.logs import LogSpec
-from network.node.operations import build_operations
-from network.node.settings import Settings, SettingsError
-from network.rules.enrollment import (
+from network.node.serving.http_server import HttpServer, HttpTls
+from network.node.serving.logs import LogSpec
+from network.node.serving.operations import build_operations
+from network.node.serving.settings import Settings, SettingsError
+from network.rules.identity.enrollment import (
     REGISTRAR_GRANTS,
     Attribute,
     Registration,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from network.rules.enrollment import Attribute, Registration
+from network.rules.identity.enrollment import Attribute, Registration
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identities (

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from admin.cli.claim import group
-from admin.cli.claimoptions import read_amount, read_day, read_options
+from admin.cli.claiming.options import read_amount, read_day, read_options
 from admin.errors import FaultError
 from tests.admin.command import medfabric
 

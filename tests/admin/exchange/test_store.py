@@ -11,7 +11,7 @@ from admin.exchange.keyring import KeyRing
 from admin.exchange.keywrap import public_key_spki
 from admin.exchange.release import BrokenRelease, Release, ReleasedKey, open_release
 from admin.exchange.store import NotStored, RecordStore
-from network.rules.certificates import private_key_pem
+from network.rules.identity.certificates import private_key_pem
 
 RECORD, ACCESS = "ab" * 16, "cd" * 32
 RELEASE = Release(ACCESS, (ReleasedKey(RECORD, 1, "ef" * 32, b"wrapped", b"d" * 32),))

@@ -26,7 +26,7 @@ from network.rules.envelope import (
     open_envelope,
     open_proposal,
 )
-from network.rules.identity import Signer, signer_from_pem
+from network.rules.identity.identity import Signer, signer_from_pem
 
 Answer = Callable[[Any], Any]
 

@@ -16,7 +16,7 @@ from network.client import (
 )
 from network.client.errors import UnsignedError
 from network.rules.envelope import open_envelope, open_proposal
-from network.rules.identity import read_identity, verify_signature
+from network.rules.identity.identity import read_identity, verify_signature
 from tests.network.client.gateway_double import (
     GatewayDouble,
     Refusal,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from network.client.package import Connection, build_package, build_service_package
-from network.rules.chaincode_package import compute_package_id, open_package
+from network.rules.lifecycle.package import compute_package_id, open_package
 
 CONNECTION = Connection(
     "chaincode.hospital.example:7052", root_cert="PEM", client_cert="C", client_key="K"

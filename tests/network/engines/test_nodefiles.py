@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from network.engines.nodefiles import Layout, core_yaml, orderer_yaml, write_node, write_settings
-from network.node.settings import Settings
+from network.node.serving.settings import Settings
 from network.topology.model import load_topology
 from network.topology.values import NodeKind, Topology
 from tests.network.engines.free_network import write_care

@@ -19,8 +19,8 @@ import grpc
 from fabric_protos.common import common_pb2
 from fabric_protos.orderer import ab_pb2, ab_pb2_grpc
 
-from network.node.connections import Connections, Credentials
-from network.node.orderer_streams import OrdererStreams
+from network.node.gateway.orderer_streams import OrdererStreams
+from network.node.serving.connections import Connections, Credentials
 
 TRANSACTIONS, CALLERS, ROUNDS, SIZE = 1500, 32, 5, 4000
 

@@ -20,7 +20,7 @@ from network.rules.envelope import (
     build_signature_header,
     open_envelope,
 )
-from network.rules.identity import Signer
+from network.rules.identity.identity import Signer
 from tests.network.consortium import CHANNEL, build_message, now
 
 MAX_UINT64 = 2**64 - 1

@@ -7,8 +7,8 @@ from typing import Any
 from fabric_protos.common import configtx_pb2
 from fabric_protos.orderer import configuration_pb2 as orderer_pb2
 
-from network.rules.channelspec import OrgSpec, build_anchor_peers, build_application_org_group
-from network.rules.policydsl import parse_config_policy
+from network.rules.channel.spec import OrgSpec, build_anchor_peers, build_application_org_group
+from network.rules.policy.dsl import parse_config_policy
 from tests.network.consortium import Consortium, make_org
 
 Group = Any

@@ -1,7 +1,7 @@
 """Writes tests/vectors/config_updates with Fabric's configtxlator (see the README there)."""
 
 from tests.network.rules.changes import CHANGES, changed, original
-from tests.network.rules.test_configupdate import VECTORS, compute_with_fabric
+from tests.network.rules.channel.test_configupdate import VECTORS, compute_with_fabric
 
 if __name__ == "__main__":
     for name, change in CHANGES.items():

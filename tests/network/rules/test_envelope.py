@@ -26,7 +26,7 @@ from network.rules.envelope import (
     open_response_payload,
     open_transaction,
 )
-from network.rules.identity import read_identity, verify_signature
+from network.rules.identity.identity import read_identity, verify_signature
 from tests.network.rules.vectors import APPROVE, APPROVE_AGAIN, COMMIT, CONFIG, read_block
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)

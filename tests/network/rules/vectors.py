@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from network.rules.block import open_block
+from network.rules.blocks.block import open_block
 
 BLOCKS = Path(__file__).parents[2] / "vectors" / "blocks"
 GENESIS, APPROVE, COMMIT, CONFIG, APPROVE_AGAIN = range(5)

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from fabric_protos.common import common_pb2, configtx_pb2
 
-from network.rules.channelspec import build_channel_group
-from network.rules.config import ChannelConfig
+from network.rules.channel.config import ChannelConfig
+from network.rules.channel.spec import build_channel_group
 from network.topology.channelspec import build_channel_spec, build_genesis
 from network.topology.folders import Folders
 from network.topology.model import parse_topology

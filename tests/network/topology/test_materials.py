@@ -10,9 +10,8 @@ import pytest
 from cryptography import x509
 from fabric_protos.common import common_pb2, configtx_pb2
 
-from network.rules.certificates import read_attributes
-from network.rules.config import ChannelConfig
-from network.rules.configtx import compute_update, update_signed_data
+from network.rules.channel.config import ChannelConfig
+from network.rules.channel.configtx import compute_update, update_signed_data
 from network.rules.envelope import (
     SignedData,
     build_channel_header,
@@ -21,9 +20,10 @@ from network.rules.envelope import (
     build_signature_header,
     open_envelope,
 )
-from network.rules.identity import verify_signature
-from network.rules.msp import Msp, open_msp_config
-from network.rules.principals import role_principal
+from network.rules.identity.certificates import read_attributes
+from network.rules.identity.identity import verify_signature
+from network.rules.identity.msp import Msp, open_msp_config
+from network.rules.identity.principals import role_principal
 from network.topology import materials as materials_module
 from network.topology.channelspec import build_genesis
 from network.topology.folders import Folders

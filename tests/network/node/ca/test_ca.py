@@ -15,9 +15,9 @@ from network.client.ca import CaClient
 from network.client.errors import NodeError
 from network.client.rest import RestEndpoint, request
 from network.node.ca.service import CertificateAuthority, load_settings, open_authority
-from network.node.logs import LogSpec
-from network.node.settings import SettingsError
-from network.rules.certificates import (
+from network.node.serving.logs import LogSpec
+from network.node.serving.settings import SettingsError
+from network.rules.identity.certificates import (
     Authority,
     build_ca,
     build_leaf,
@@ -27,8 +27,8 @@ from network.rules.certificates import (
     read_attributes,
     validity_from,
 )
-from network.rules.enrollment import Attribute, AttributeRequest
-from network.rules.identity import Signer, signer_from_pem
+from network.rules.identity.enrollment import Attribute, AttributeRequest
+from network.rules.identity.identity import Signer, signer_from_pem
 
 MSP = "GeneralHospitalMSP"
 
@@ -228,7 +228,7 @@ async def test_revoking_others_needs_authority(ca: RunningCa) -> None:
 
 async def test_a_stolen_token_is_worth_one_request_only(ca: RunningCa) -> None:
     """The signature covers method, path and body (fabric-ca's token since 1.4)."""
-    from network.rules.enrollment_token import build_token
+    from network.rules.identity.enrollment_token import build_token
 
     token = build_token("GET", "/api/v1/identities", b"", ca.admin.certificate_pem, ca.admin.sign)
     good = await request(ca.endpoint, "GET", "/api/v1/identities", authorization=token)
@@ -255,7 +255,7 @@ async def test_a_certificate_of_another_ca_is_nobody(ca: RunningCa) -> None:
 async def test_a_bad_body_is_one_clear_error(
     ca: RunningCa, body: bytes, status: int, text: str
 ) -> None:
-    from network.rules.enrollment_token import build_token
+    from network.rules.identity.enrollment_token import build_token
 
     token = build_token("POST", "/api/v1/register", body, ca.admin.certificate_pem, ca.admin.sign)
     answer = await request(
@@ -298,8 +298,8 @@ def test_a_wrong_key_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_expired_certificate_may_renew_only_where_allowed(tmp_path: Path) -> None:
-    from network.rules.enrollment import EnrollmentRefused
-    from network.rules.enrollment_token import build_token
+    from network.rules.identity.enrollment import EnrollmentRefused
+    from network.rules.identity.enrollment_token import build_token
 
     certificate, key = write_home(tmp_path)
     authority = open_authority(load_settings({"FABRIC_CA_SERVER_HOME": str(tmp_path)}))

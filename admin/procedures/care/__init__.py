@@ -1,0 +1,1 @@
+"""Patients' consents and records, and whose keys open them."""

@@ -1,0 +1,321 @@
+"""Claims as an organisation files and sees them: submit one or thousands, list, show.
+
+Sending is safe to repeat: a claim keeps its handle and salt (`claimcards`), and the ledger answers
+a claim that it has with how it stands.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from admin.errors import input_error
+from admin.procedures.claims.facts import PayerFacts, Support
+from admin.procedures.claims.files import (
+    ClaimSource,
+)
+from admin.procedures.claims.keys import open_key
+from admin.procedures.claims.preparation import FilingOptions, Preparation, Prepared
+from admin.procedures.networks.health import Committed, Health
+from chaincode import canonical
+from chaincode.claims import checks
+from chaincode.claims.details import ClaimFile
+from chaincode.claims.model import (
+    Change,
+    CheckResult,
+    Claim,
+    ClaimHistory,
+    ClaimPage,
+    Room,
+    Staged,
+    Submission,
+    SubmissionResult,
+)
+from chaincode.claims.states import Status
+from chaincode.table import PageRequest
+from network.client.profile import Profile, Surroundings
+from network.topology.values import Role
+
+PRE_CHECKS = 8
+"""Claims whose checks run at the same time at one's own peer."""
+HANDLE_LENGTH = 32
+
+Progress = Callable[[int], None]
+NO_PROGRESS: Progress = lambda done: None  # noqa: E731
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of one claim. `sent`: False if it stopped at one's own peer; then nobody saw it.
+
+    `block_number` and `seconds` are those of its transaction; 0 if nothing was sent.
+    """
+
+    where: str
+    claim: str
+    payer: str
+    room: Room
+    result: SubmissionResult
+    sent: bool = True
+    transaction_id: str = ""
+    block_number: int = 0
+    seconds: float = 0.0
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was stopped, or could not be taken at all."""
+        return bool(self.result.error) or self.result.status is Status.REJECTED
+
+
+class Claims:
+    """Acts on claims in the name of one identity."""
+
+    def __init__(self, surroundings: Surroundings, profile: Profile, health: Health) -> None:
+        self._surroundings = surroundings
+        self._profile = profile
+        self._health = health
+        self._msp_id = profile.signer.msp_id
+        self._preparation = Preparation(surroundings, profile, health)
+
+    @property
+    def own_room(self) -> bool:
+        """Whether who acts is a payer."""
+        return self._profile.organization.role is Role.PAYER
+
+    # -- filed -------------------------------------------------------
+
+    async def submit(
+        self,
+        sources: Sequence[ClaimSource],
+        options: FilingOptions,
+        *,
+        progress: Progress = NO_PROGRESS,
+    ) -> list[Submitted]:
+        """Every claim is on the ledger, accepted or rejected, or was stopped at one's own peer.
+
+        Claims that are there already are answered with how they stand.
+
+        Raises:
+            FaultError: a file does not say enough; nothing was sent.
+        """
+        prepared = await self._preparation.prepare_all(sources, options)
+        found: list[Submitted] = []
+        for start in range(0, len(prepared), options.chunk):
+            chunk = prepared[start : start + options.chunk]
+            found += await self._send(chunk, options)
+            progress(len(chunk))
+        return found
+
+    async def check(
+        self, sources: Sequence[ClaimSource], options: FilingOptions
+    ) -> list[tuple[Prepared, tuple[CheckResult, ...]]]:
+        """Return what the checks find at one's own peer; nothing is sent or kept."""
+        prepared = await self._preparation.prepare_all(sources, options)
+        support = await self._support(prepared, options)
+        return list(zip(prepared, await self._check_all(prepared, support), strict=True))
+
+    async def replace(self, claim: Claim, source: ClaimSource, options: FilingOptions) -> Submitted:
+        """The corrected claim stands for the earlier one, or was rejected and changes nothing."""
+        prepared = await self._preparation.prepare(source, options, replaces=claim)
+        self._preparation.keep(prepared)
+        support = await self._support([prepared], options)
+        transient = self._transient(support)
+        staged = None
+        if prepared.filing.room is Room.OWN:
+            staged = (await self._stage([prepared], transient))[0]
+            transient = {}
+        else:
+            transient["claim"] = canonical.encode(prepared.sealed)
+        done = await self._health.submit(
+            "claims:Replace",
+            Change(claim.claim, claim.version),
+            Submission(prepared.filing, staged),
+            result=SubmissionResult,
+            transient=transient,
+        )
+        return _submitted(prepared, done.value, done)
+
+    # -- seen --------------------------------------------------------
+
+    async def get(self, claim: str) -> Claim:
+        """Return a claim's public part."""
+        return await self._health.evaluate("claims:Get", claim, result=Claim)
+
+    async def history(self, claim: str) -> ClaimHistory:
+        """Return every change of a claim."""
+        return await self._health.evaluate("claims:History", claim, result=ClaimHistory)
+
+    async def details(self, claim: str) -> ClaimFile:
+        """Return a claim's private side, from a peer of one's own organisation."""
+        return await self._health.evaluate(
+            "claims:Details", claim, result=ClaimFile, organizations=(self._msp_id,)
+        )
+
+    async def listed(self, status: Status | None = None) -> AsyncIterator[Claim]:
+        """Yield the claims of one's own organisation, oldest first."""
+        bookmark = ""
+        while True:
+            wanted = "null" if status is None else canonical.encode(status)
+            page = await self._health.evaluate(
+                "claims:List",
+                "",
+                wanted,
+                PageRequest(1000, bookmark),
+                result=ClaimPage,
+            )
+            for claim in page.claims:
+                yield claim
+            bookmark = page.bookmark
+            if not bookmark:
+                return
+
+    async def resolve(self, claim: str) -> Claim:
+        """Return the claim, from any unique beginning of its handle among one's own claims.
+
+        Raises FaultError: none or several begin so.
+        """
+        if len(claim) >= HANDLE_LENGTH:
+            return await self.get(claim)
+        found = [one async for one in self.listed() if one.claim.startswith(claim)]
+        if not found:
+            raise input_error(
+                f"no claim of {self._profile.organization.name} begins with {claim!r}",
+                "see which there are: medfabric claim list",
+            )
+        if len(found) > 1:
+            raise input_error(
+                f"{len(found)} claims of {self._profile.organization.name} begin with {claim!r}",
+                "write more of the handle; see: medfabric claim list",
+            )
+        return found[0]
+
+    # -- sent --------------------------------------------------------
+
+    async def _send(self, chunk: list[Prepared], options: FilingOptions) -> list[Submitted]:
+        """The chunk's claims are sent, each in its room."""
+        results = {one.filing.claim: _existing(one, one.held) for one in chunk if one.held}
+        fresh = [one for one in chunk if one.held is None]
+        shared = [one for one in fresh if one.filing.room is Room.SHARED]
+        own = [one for one in fresh if one.filing.room is Room.OWN]
+        for one in fresh:  # kept before it is sent: a handle on the ledger is never forgotten
+            self._preparation.keep(one)
+        support = await self._support(fresh, options) if fresh else Support()
+        if shared and options.ask_first and not self.own_room:
+            shared = await self._stop_at_own_peer(shared, support, results)
+        if len(shared) == 1:
+            results[shared[0].filing.claim] = await self._submit_one(shared[0], support)
+        elif shared:
+            fields = {one.filing.claim: one.sealed for one in shared}
+            transient = {**self._transient(support), "claims": canonical.encode(fields)}
+            await self._submit_batch(shared, [None] * len(shared), transient, results)
+        if own:
+            staged = await self._stage(own, self._transient(support))
+            await self._submit_batch(own, staged, {}, results)
+        return [results[one.filing.claim] for one in chunk]
+
+    async def _submit_one(self, one: Prepared, support: Support) -> Submitted:
+        done = await self._health.submit(
+            "claims:Submit",
+            one.filing,
+            result=SubmissionResult,
+            transient={**self._transient(support), "claim": canonical.encode(one.sealed)},
+        )
+        return _submitted(one, done.value, done)
+
+    async def _submit_batch(
+        self,
+        chunk: list[Prepared],
+        staged: Sequence[Staged | None],
+        transient: dict[str, bytes],
+        results: dict[str, Submitted],
+    ) -> None:
+        submissions = [
+            Submission(one.filing, value) for one, value in zip(chunk, staged, strict=True)
+        ]
+        done = await self._health.submit(
+            "claims:SubmitBatch",
+            submissions,
+            result=list[SubmissionResult],
+            transient=transient,
+        )
+        for one, result in zip(chunk, done.value, strict=True):
+            results[one.filing.claim] = _submitted(one, result, done)
+
+    async def _stage(self, chunk: list[Prepared], transient: dict[str, bytes]) -> list[Staged]:
+        """The details are in the payer's own room; only its own peer has seen them."""
+        fields = {one.filing.claim: one.sealed for one in chunk}
+        done = await self._health.submit(
+            "claims:Stage",
+            [one.filing for one in chunk],
+            result=list[Staged],
+            transient={**transient, "claims": canonical.encode(fields)},
+            organizations=(self._msp_id,),
+        )
+        return done.value
+
+    async def _stop_at_own_peer(
+        self, chunk: list[Prepared], support: Support, results: dict[str, Submitted]
+    ) -> list[Prepared]:
+        """The claims that may be sent; the others are reported and nobody else has seen them.
+
+        What consent does not permit must not even be offered to the payer (45 CFR 164.522(a)).
+        """
+        found = await self._check_all(chunk, support)
+        passed = []
+        for one, results_of_one in zip(chunk, found, strict=True):
+            if checks.is_rejected(results_of_one):
+                stopped = SubmissionResult(one.filing.claim, Status.REJECTED, checks=results_of_one)
+                results[one.filing.claim] = replace(_submitted(one, stopped), sent=False)
+            else:
+                passed.append(one)
+        return passed
+
+    async def _check_all(
+        self, chunk: list[Prepared], support: Support
+    ) -> list[tuple[CheckResult, ...]]:
+        limit = asyncio.Semaphore(PRE_CHECKS)
+        transient = self._transient(support)
+
+        async def check(one: Prepared) -> tuple[CheckResult, ...]:
+            async with limit:
+                found = await self._health.evaluate(
+                    "claims:Check",
+                    one.filing,
+                    result=list[CheckResult],
+                    transient={**transient, "claim": canonical.encode(one.sealed)},
+                    organizations=(self._msp_id,),
+                )
+            return tuple(found)
+
+        return list(await asyncio.gather(*map(check, chunk)))
+
+    async def _support(self, chunk: list[Prepared], options: FilingOptions) -> Support:
+        if not self.own_room:
+            return Support(options.facts)
+        facts = PayerFacts(
+            self._surroundings, self._profile, self._health, open_key(self._surroundings)
+        )
+        return await facts.support(one.sealed.details for one in chunk)
+
+    def _transient(self, support: Support) -> dict[str, bytes]:
+        return {**support.transient, "fingerprintKey": open_key(self._surroundings)}
+
+
+def _existing(one: Prepared, held: Claim) -> Submitted:
+    result = SubmissionResult(held.claim, held.status, held.version, True, held.checks)
+    return replace(_submitted(one, result), transaction_id=held.tx_id)
+
+
+def _submitted(
+    one: Prepared, result: SubmissionResult, done: Committed[Any] | None = None
+) -> Submitted:
+    return Submitted(
+        where=one.where,
+        claim=one.filing.claim,
+        payer=one.filing.payer,
+        room=one.filing.room,
+        result=result,
+        transaction_id=done.transaction_id if done else "",
+        block_number=done.block_number if done else 0,
+        seconds=done.seconds if done else 0.0,
+    )

@@ -1,0 +1,1 @@
+"""Blocks and ledgers, shown, explained, verified and compared."""

@@ -1,0 +1,1 @@
+"""A consortium's network: made, joined, watched, repaired; its chaincode and identities."""

@@ -1,0 +1,320 @@
+"""The peer's connection to one chaincode server: dial, register, run transactions.
+
+The protocol is `rules.endorsement.chaincode_talk`; here are the stream, the clock and the
+waiting. One writer task feeds the stream, one reader task takes from it; requests for the ledger
+are answered in the reader, so a transaction's requests keep their order. Nothing of a message's
+content is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from fabric_protos.peer import chaincode_shim_pb2_grpc
+from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
+
+from network.node.serving.grpc_server import MAX_MESSAGE_SIZE
+from network.rules.endorsement.chaincode_requests import (
+    Call,
+    RequestRefused,
+    TransactionContext,
+    answer_request,
+    open_call,
+)
+from network.rules.endorsement.chaincode_talk import (
+    ChaincodeTalk,
+    DuplicateTransaction,
+    Features,
+    Finished,
+    Ready,
+    Request,
+    Send,
+    Step,
+    TalkBroken,
+    TransactionKey,
+    build_answer,
+    build_refusal,
+)
+from network.rules.endorsement.reply import STREAM_TERMINATED
+from network.rules.lifecycle.package import Connection
+
+log = logging.getLogger("chaincode")
+
+_SCANNING = (ChaincodeMessage.GET_QUERY_RESULT, ChaincodeMessage.QUERY_STATE_NEXT)
+EXECUTION_TIMEOUT = "timeout expired while executing transaction"
+_OPTIONS = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_SIZE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.enable_http_proxy", 0),
+    # Each link is a connection of its own, and a lost one is dialled anew at once.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_retries", 0),
+]
+
+
+class LaunchFailed(Exception):
+    """The chaincode could not be reached or did not register; the text is for the client."""
+
+
+class ExecutionFailed(Exception):
+    """The transaction did not run to its end; the text is for the client."""
+
+
+CallChaincode = Callable[[Call], Awaitable[ChaincodeMessage]]
+"""Runs the chaincode that a chaincode calls; raises ExecutionFailed or RequestRefused."""
+
+
+@dataclass(slots=True)
+class Execution:
+    """One run of a chaincode: the message that starts it and what its requests work on."""
+
+    message: ChaincodeMessage
+    context: TransactionContext
+    call: CallChaincode
+
+
+@dataclass(slots=True)
+class _Running:
+    execution: Execution
+    outcome: asyncio.Future[ChaincodeMessage]
+
+
+class ChaincodeLink:
+    """A registered chaincode; runs many transactions at once until the stream ends."""
+
+    def __init__(self, package_id: str, features: Features) -> None:
+        self.package_id = package_id
+        self._talk = ChaincodeTalk(package_id, features)
+        self._running: dict[TransactionKey, _Running] = {}
+        self._outbox: asyncio.Queue[ChaincodeMessage] = asyncio.Queue()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._channel: Any = None
+        self._task: asyncio.Task[None] | None = None
+        self.closed = asyncio.Event()
+
+    @classmethod
+    async def open(
+        cls,
+        package_id: str,
+        connection: Connection,
+        features: Features,
+        startup_timeout: float,
+    ) -> ChaincodeLink:
+        """A link to the chaincode, which has registered.
+
+        Raises:
+            LaunchFailed: it is not there, refuses the connection, or does not register in time.
+        """
+        link = cls(package_id, features)
+        try:
+            await link._dial(connection)
+            async with asyncio.timeout(startup_timeout):
+                await asyncio.shield(link._ready)
+        except TimeoutError:
+            await link.close()
+            raise LaunchFailed(
+                f"timeout expired while starting chaincode {package_id} for transaction"
+            ) from None
+        except BaseException:
+            await link.close()
+            raise
+        return link
+
+    async def serve(self, stream: Any, first: ChaincodeMessage) -> None:
+        """Talk on a stream that the chaincode has opened, until it ends; `first` was read from it.
+
+        `closed` is set afterwards, as with a link that was dialled.
+        """
+        self._take(self._talk.receive(first))
+        self._task = asyncio.create_task(self._run(stream), name=f"chaincode {self.package_id}")
+        try:
+            await asyncio.wait([self._task])
+        finally:
+            self._task.cancel()
+
+    async def wait_ready(self) -> ChaincodeLink:
+        """This link, once the chaincode has registered. Raises LaunchFailed if it does not."""
+        await asyncio.shield(self._ready)
+        return self
+
+    async def execute(self, execution: Execution, timeout: float) -> ChaincodeMessage:
+        """The chaincode's last word on the transaction: COMPLETED or ERROR.
+
+        Raises:
+            ExecutionFailed: it took longer than `timeout` seconds, the stream ended, or the same
+                transaction already runs on this chaincode.
+        """
+        message = execution.message
+        key = TransactionKey(message.channel_id, message.txid)
+        if self.closed.is_set():
+            raise ExecutionFailed(f"error sending: {STREAM_TERMINATED}")
+        try:
+            steps = self._talk.begin(message)
+        except DuplicateTransaction as error:
+            raise ExecutionFailed(f"error sending: {error}") from None
+        outcome: asyncio.Future[ChaincodeMessage] = asyncio.get_running_loop().create_future()
+        self._running[key] = _Running(execution, outcome)
+        try:
+            self._take(steps)
+            async with asyncio.timeout(timeout):
+                return await outcome
+        except TimeoutError:
+            raise ExecutionFailed(f"error sending: {EXECUTION_TIMEOUT}") from None
+        finally:
+            self._talk.end(key)
+            del self._running[key]
+            execution.context.iterators.clear()
+
+    async def close(self) -> None:
+        """The stream is over; running transactions fail with "chaincode stream terminated"."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        elif self._channel is not None:
+            await self._channel.close(None)
+
+    async def _dial(self, connection: Connection) -> None:
+        self._channel = _open_channel(connection)
+        try:
+            async with asyncio.timeout(connection.dial_timeout):
+                reached = await _connect(self._channel)
+            problem = "" if reached else "connection refused, or TLS does not fit"
+        except TimeoutError:
+            problem = "context deadline exceeded"
+        if problem:
+            raise LaunchFailed(
+                f"connection to {self.package_id} failed: error cannot create connection for "
+                f"{self.package_id}: error creating grpc connection to {connection.address}: "
+                f"failed to create new connection: {problem}"
+            )
+        stream = chaincode_shim_pb2_grpc.ChaincodeStub(self._channel).Connect()
+        self._task = asyncio.create_task(self._run(stream), name=f"chaincode {self.package_id}")
+
+    async def _run(self, stream: Any) -> None:
+        writer = asyncio.create_task(self._write(stream))
+        reason = f"connection to {self.package_id} terminated"
+        try:
+            while (message := await stream.read()) is not grpc.aio.EOF:
+                self._take(self._talk.receive(message))
+        except TalkBroken as broken:
+            reason = str(broken)
+            log.error("chaincode %s: ending its stream: %s", self.package_id, broken)
+        except grpc.aio.AioRpcError as error:
+            log.warning("chaincode %s: stream ended: %s", self.package_id, error.code().name)
+        finally:
+            writer.cancel()
+            stream.cancel()
+            self._end(reason)
+            if self._channel is not None:
+                await self._channel.close(None)
+
+    async def _write(self, stream: Any) -> None:
+        try:
+            while True:
+                await stream.write(await self._outbox.get())
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            pass  # the reader sees the end of the stream and tells
+
+    def _end(self, reason: str) -> None:
+        self.closed.set()
+        for call in self._calls:
+            call.cancel()
+        if not self._ready.done():
+            self._ready.set_exception(LaunchFailed(f"chaincode registration failed: {reason}"))
+            self._ready.exception()  # seen: whoever opened the link may have given up already
+        for running in self._running.values():
+            if not running.outcome.done():
+                running.outcome.set_exception(
+                    ExecutionFailed(f"error sending: {STREAM_TERMINATED}")
+                )
+
+    def _take(self, steps: list[Step]) -> None:
+        for step in steps:
+            match step:
+                case Send(message):
+                    self._outbox.put_nowait(message)
+                case Ready():
+                    if not self._ready.done():
+                        self._ready.set_result(None)
+                case Finished(key, message):
+                    outcome = self._running[key].outcome
+                    if not outcome.done():
+                        outcome.set_result(message)
+                case Request(key, message):
+                    self._answer(key, message)
+
+    def _answer(self, key: TransactionKey, message: ChaincodeMessage) -> None:
+        execution = self._running[key].execution
+        if message.type == ChaincodeMessage.INVOKE_CHAINCODE:
+            self._start(self._call(execution, message))
+        elif message.type in _SCANNING:
+            self._start(self._scan(execution, message))
+        else:
+            self._take(self._talk.answer(self._build_answer(execution, message)))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        call = asyncio.create_task(work)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+
+    async def _scan(self, execution: Execution, message: ChaincodeMessage) -> None:
+        """Answer from a thread: a rich query without an index reads a whole namespace."""
+        answer = await asyncio.to_thread(self._build_answer, execution, message)
+        self._take(self._talk.answer(answer))
+
+    def _build_answer(self, execution: Execution, message: ChaincodeMessage) -> ChaincodeMessage:
+        try:
+            return build_answer(message, answer_request(message, execution.context))
+        except RequestRefused as refusal:
+            return build_refusal(message, str(refusal))
+        except Exception:
+            # A fault of ours must cost one request, not the chaincode's connection.
+            log.exception("chaincode %s: a ledger request failed", self.package_id)
+            return build_refusal(message, "the peer failed to answer; see its log")
+
+    async def _call(self, execution: Execution, message: ChaincodeMessage) -> None:
+        try:
+            call = open_call(message, execution.context.channel_id)
+            result = await execution.call(call)
+            answer = build_answer(message, result.SerializeToString())
+        except (RequestRefused, ExecutionFailed) as refusal:
+            answer = build_refusal(message, str(refusal))
+        except Exception:
+            log.exception("chaincode %s: a call of a chaincode failed", self.package_id)
+            answer = build_refusal(message, "the peer failed to answer; see its log")
+        self._take(self._talk.answer(answer))
+
+
+async def _connect(channel: Any) -> bool:
+    """Whether the channel connects; the first failure counts: another peer may do better."""
+    state = channel.get_state(try_to_connect=True)
+    while state is not grpc.ChannelConnectivity.READY:
+        if state in (
+            grpc.ChannelConnectivity.TRANSIENT_FAILURE,
+            grpc.ChannelConnectivity.SHUTDOWN,
+        ):
+            return False
+        await channel.wait_for_state_change(state)
+        state = channel.get_state(try_to_connect=True)
+    return True
+
+
+def _open_channel(connection: Connection) -> Any:
+    if not connection.tls_required:
+        return grpc.aio.insecure_channel(connection.address, options=_OPTIONS)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=connection.root_certificate,
+        private_key=connection.client_key or None,
+        certificate_chain=connection.client_certificate or None,
+    )
+    return grpc.aio.secure_channel(connection.address, credentials, options=_OPTIONS)

@@ -1,0 +1,607 @@
+"""One channel's ledger: validates blocks, commits them, and tells who waits.
+
+`commit` takes a block through `rules.validation.verdicts` in threads (the event loop stays free),
+gathers the private data this peer may hold, writes everything in one transaction in the writer
+thread, and then notifies. Reading goes through snapshots. Block signatures are the caller's
+business (`rules.blocks.block.validate_block`); that a block follows the last one is checked here.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fabric_protos.common import common_pb2
+
+from network.node.ledger.sqlite_snapshot import SqliteSnapshot
+from network.node.ledger.sqlite_store import SqliteStore
+from network.node.ledger.store import (
+    DEFAULT_STATE,
+    BlockCommit,
+    Expiry,
+    HistoryEntry,
+    IndexedTransaction,
+    MissingData,
+    PrivateUpdate,
+    StateOptions,
+    StoreError,
+    TxRecord,
+)
+from network.node.ledger.transient_store import RETENTION, TransientStore
+from network.rules.blocks.block import get_channel_id, header_hash
+from network.rules.channel.config import ChannelConfig
+from network.rules.identity.identity import IdentityError
+from network.rules.lifecycle.calls import DEFAULT_ENDORSEMENT, ChannelFacts
+from network.rules.lifecycle.collections import channel_collections
+from network.rules.lifecycle.definitions import (
+    LIFECYCLE,
+    ChaincodeDefinition,
+    CommittedState,
+    defined_chaincode,
+    get_definition,
+)
+from network.rules.policy.evaluation import MalformedPolicy, compile_signature_policy
+from network.rules.state.recorder import Recorder
+from network.rules.state.rwset import PrivateCollection, build_private_rwset, is_delete
+from network.rules.state.snapshot import Version
+from network.rules.validation.commit_hash import compute_commit_hash, set_peer_metadata
+from network.rules.validation.mvcc import Update, UpdateBatch
+from network.rules.validation.privatedata import (
+    CollectionRules,
+    PrivateNeed,
+    changes_of,
+    find_matching,
+    list_changes,
+    list_needs,
+)
+from network.rules.validation.txchecks import VALID, CheckedTransaction, check_transaction
+from network.rules.validation.verdicts import (
+    CONFIG_KEY,
+    KeyRule,
+    any_key,
+    check_block,
+    resolve_block,
+    view_of,
+)
+
+logger = logging.getLogger("kvledger")
+
+FetchPrivate = Callable[[Sequence[PrivateNeed]], Awaitable[Mapping[PrivateNeed, bytes]]]
+"""Asks other members for write sets; answers with the bytes of each collection's KVRWSet."""
+
+
+class LedgerHalted(Exception):
+    """A block cannot be committed and no later one either; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedBlock:
+    """A block as this peer committed it; `raw` holds the codes and the commit hash."""
+
+    number: int
+    raw: bytes
+    codes: bytes
+    tx_ids: tuple[str, ...]
+    config_changed: bool
+    defined_chaincodes: tuple[str, ...]
+
+    def open(self) -> Any:
+        """Return the Block message."""
+        return common_pb2.Block.FromString(self.raw)
+
+
+@dataclass(frozen=True, slots=True)
+class TxStatus:
+    """What became of a transaction."""
+
+    code: int
+    block: int
+
+
+Listener = Callable[[CommittedBlock], None]
+
+
+class Ledger:
+    """One channel's blocks and state at one peer; use it from one event loop."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store: SqliteStore,
+        config: ChannelConfig,
+        identity: bytes,
+        key_rule: KeyRule,
+        state: StateOptions = DEFAULT_STATE,
+    ) -> None:
+        self.folder = folder
+        self.channel_id = config.channel_id
+        self.transient = TransientStore(folder)
+        self.fetch_private: FetchPrivate | None = None
+        self.lifecycle_height = store.height
+        """No block at or above it has touched chaincode definitions and approvals."""
+        self._store = store
+        self._config = config
+        self._identity = identity
+        self._key_rule = key_rule
+        self._state = state
+        self._definitions: dict[str, ChaincodeDefinition | None] = {}
+        self._listeners: list[Listener] = []
+        self._tx_waiters: dict[str, list[asyncio.Future[TxStatus]]] = {}
+        self._grown = asyncio.Condition()
+        self._commit_lock = asyncio.Lock()
+        self._workers = ThreadPoolExecutor(os.cpu_count() or 1, f"validate-{self.channel_id}")
+        self._writer = ThreadPoolExecutor(1, f"commit-{self.channel_id}")
+        self._failure = ""
+
+    @classmethod
+    async def create(
+        cls,
+        folder: Path,
+        genesis: Any,
+        *,
+        identity: bytes,
+        key_rule: KeyRule = any_key,
+        state: StateOptions = DEFAULT_STATE,
+    ) -> "Ledger":
+        """Make a ledger in `folder` that begins with a channel's genesis block.
+
+        `identity` is the peer's SerializedIdentity: it decides which private data is kept here.
+
+        Raises:
+            StoreError: there is a ledger already, or the folder cannot be written.
+            network.rules.channel.config.InvalidConfig: the block holds no usable configuration.
+        """
+        config = ChannelConfig.from_block(genesis)
+        store = await asyncio.to_thread(SqliteStore.create, folder, get_channel_id(genesis), state)
+        ledger = cls(folder, store, config, identity, key_rule, state)
+        await ledger._run(ledger._writer, ledger._write_genesis, genesis)
+        return ledger
+
+    @classmethod
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        identity: bytes,
+        key_rule: KeyRule = any_key,
+        state: StateOptions = DEFAULT_STATE,
+    ) -> "Ledger":
+        """Open the ledger in `folder`. Raises StoreError with what to do."""
+        store = await asyncio.to_thread(SqliteStore.open, folder, state)
+        raw = store.get_block(store.last_config)
+        if raw is None:
+            raise StoreError(
+                f"{store.path}: no configuration block: joining was interrupted. Remove the folder"
+                " and join the channel again."
+            )
+        config = ChannelConfig.from_block(common_pb2.Block.FromString(raw))
+        return cls(folder, store, config, identity, key_rule, state)
+
+    # --- committing ---------------------------------------------------------------------------
+
+    async def commit(
+        self, block: Any, private: Mapping[int, bytes] | None = None
+    ) -> CommittedBlock:
+        """Validate the next block, make it durable with all it changes, and notify.
+
+        `private` holds TxPvtReadWriteSets by transaction that came with the block, if any. The
+        block given is not changed.
+
+        Raises:
+            StoreError: it does not follow the last block, or cannot be written.
+            LedgerHalted: it holds a config transaction that nobody may apply.
+        """
+        if self._failure:
+            raise LedgerHalted(self._failure)
+        async with self._commit_lock:
+            self._validate_position(block)
+            checked = await self._check(block)
+            prepared = await self._run(self._workers, self._judge, block, checked)
+            if prepared.halting:
+                self._failure = (
+                    f"channel {self.channel_id}, block {block.header.number}: a config transaction"
+                    " does not lead to the configuration it carries; nothing after it can be"
+                    " committed. The ordering service must be examined."
+                )
+                raise LedgerHalted(self._failure)
+            await self._gather_private(prepared, private or {})
+            committed: CommittedBlock = await self._run(self._writer, self._write, prepared)
+            await self._publish(prepared, committed)
+        return committed
+
+    def _validate_position(self, block: Any) -> None:
+        number = block.header.number
+        if number != self.height:
+            raise StoreError(
+                f"channel {self.channel_id}: block {number} does not follow height {self.height}"
+            )
+        if block.header.previous_hash != self._store.tip_hash:
+            raise StoreError(
+                f"channel {self.channel_id}: block {number} does not continue block {number - 1}"
+            )
+
+    async def _check(self, block: Any) -> list[CheckedTransaction]:
+        """Judge each transaction by itself, spread over the worker threads."""
+        data = list(block.data.data)
+        size = max(1, -(-len(data) // (os.cpu_count() or 1)))
+        chunks = [data[start : start + size] for start in range(0, len(data), size)]
+        results = await asyncio.gather(
+            *(self._run(self._workers, self._check_chunk, chunk) for chunk in chunks)
+        )
+        return [checked for chunk in results for checked in chunk]
+
+    def _check_chunk(self, chunk: list[bytes]) -> list[CheckedTransaction]:
+        return [check_transaction(raw, self.channel_id, self._config.msps) for raw in chunk]
+
+    def _judge(self, block: Any, checked: list[CheckedTransaction]) -> "_Prepared":
+        with self._store.snapshot() as snapshot:
+            view = view_of(snapshot, snapshot.has_transaction)
+            verdict = check_block(checked, self._config, view)
+            rules = CollectionRules(view.get_definition, self._is_member)
+            needs = list_needs(block.header.number, checked, verdict.codes)
+            eligible = [need for need in needs if rules.is_eligible(*need[3:5])]
+        halting = any(
+            transaction.is_config and code != VALID
+            for transaction, code in zip(checked, verdict.codes, strict=True)
+        )
+        return _Prepared(block, checked, verdict.codes, verdict.config, eligible, halting)
+
+    async def _gather_private(self, prepared: "_Prepared", given: Mapping[int, bytes]) -> None:
+        """Find the private write sets this peer may hold: given, transient, or from others."""
+        wanted: list[PrivateNeed] = []
+        for need in prepared.needs:
+            candidates = [given[need.tx]] if need.tx in given else []
+            candidates += await self._run(self._workers, self.transient.get, need.tx_id)
+            found = find_matching(need, candidates)
+            if found is None:
+                wanted.append(need)
+            else:
+                prepared.private.setdefault(need.tx, []).append(found)
+        if wanted and self.fetch_private is not None:
+            fetched = await self.fetch_private(wanted)
+            for need in list(wanted):
+                part = PrivateCollection(need.namespace, need.collection, fetched.get(need, b""))
+                if part.digest == need.digest:
+                    prepared.private.setdefault(need.tx, []).append(part)
+                    wanted.remove(need)
+        prepared.missing.extend(
+            MissingData(need.block, need.tx, need.namespace, need.collection, need.digest)
+            for need in wanted
+        )
+
+    def _write(self, prepared: "_Prepared") -> CommittedBlock:
+        block = common_pb2.Block.FromString(prepared.block.SerializeToString())
+        number = block.header.number
+        with self._store.snapshot() as snapshot:
+            updates = resolve_block(
+                number, prepared.checked, prepared.codes, snapshot, key_rule=self._key_rule
+            )
+            private = list_changes(number, prepared.codes, prepared.private, updates, snapshot)
+            state = CommittedState(snapshot)
+            rules = CollectionRules(lambda name: get_definition(state, name), self._is_member)
+            expiries, private_expires = _list_expiries(number, updates, prepared, rules)
+        codes = bytes(prepared.codes)
+        commit_hash = compute_commit_hash(codes, updates, self._store.commit_hash)
+        set_peer_metadata(block, codes, commit_hash)
+        commit = BlockCommit(
+            number=number,
+            block_hash=header_hash(block.header),
+            raw=block.SerializeToString(),
+            transactions=_index(prepared.checked, codes),
+            updates=updates,
+            commit_hash=commit_hash,
+            config_block=prepared.config is not None,
+            private=[PrivateUpdate(*change) for change in private],
+            private_sets=prepared.private,
+            private_expires=private_expires,
+            history=_list_history(prepared.checked, codes),
+            expiries=expiries,
+            missing=[entry for entry in prepared.missing if codes[entry.tx] == VALID],
+        )
+        if _changes_lifecycle(updates):
+            # Raised first: a snapshot with the block then never passes for one without.
+            self.lifecycle_height = number + 1
+        self._store.commit(commit)
+        return CommittedBlock(
+            number,
+            commit.raw,
+            codes,
+            tuple(checked.tx_id for checked in prepared.checked),
+            prepared.config is not None,
+            _defined_chaincodes(updates),
+        )
+
+    async def _publish(self, prepared: "_Prepared", committed: CommittedBlock) -> None:
+        if prepared.config is not None:
+            self._config = prepared.config
+        if committed.defined_chaincodes:
+            self._definitions = {}
+        needed = {need.tx_id for need in prepared.needs}
+        if needed:
+            await self._run(self._workers, self.transient.purge, needed)
+        if committed.number % 100 == 0 and committed.number > RETENTION:
+            below = committed.number - RETENTION
+            await self._run(self._workers, self.transient.purge_below, below)
+        for tx_id, code in zip(committed.tx_ids, committed.codes, strict=True):
+            for waiter in self._tx_waiters.pop(tx_id, ()):
+                if not waiter.done():
+                    waiter.set_result(TxStatus(code, committed.number))
+        for listener in list(self._listeners):
+            try:
+                listener(committed)
+            except Exception:
+                logger.exception("a listener failed on block %d", committed.number)
+        async with self._grown:
+            self._grown.notify_all()
+
+    def _write_genesis(self, genesis: Any) -> None:
+        block = common_pb2.Block.FromString(genesis.SerializeToString())
+        checked = [
+            check_transaction(raw, self.channel_id, self._config.msps) for raw in block.data.data
+        ]
+        codes = bytes(len(checked))
+        set_peer_metadata(block, codes, b"")
+        payload = common_pb2.Payload.FromString(
+            common_pb2.Envelope.FromString(block.data.data[0]).payload
+        )
+        updates = UpdateBatch()
+        # The genesis block is not validated: nobody signed it, the operator chose it.
+        updates.put_public("", CONFIG_KEY, Update(payload.data, b"", Version(0, 0)))
+        self._store.commit(
+            BlockCommit(
+                number=0,
+                block_hash=header_hash(block.header),
+                raw=block.SerializeToString(),
+                transactions=_index(checked, codes),
+                updates=updates,
+                config_block=True,
+            )
+        )
+
+    # --- reading ------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> ChannelConfig:
+        """The configuration in force."""
+        return self._config
+
+    @property
+    def height(self) -> int:
+        """The number of blocks."""
+        return self._store.height
+
+    @property
+    def commit_hash(self) -> bytes:
+        """The commit hash of the last block, b"" before block 1."""
+        return self._store.commit_hash
+
+    @property
+    def failure(self) -> str:
+        """Why no more blocks can come, empty while all is well."""
+        return self._failure
+
+    def snapshot(self) -> SqliteSnapshot:
+        """Return the ledger as of the last block, for an endorsement or a query. Close it."""
+        return self._store.snapshot()
+
+    def recorder(self, snapshot: SqliteSnapshot, tx_id: str = "") -> Recorder:
+        """Return a recorder over a snapshot that knows the channel's collections."""
+        msp_ids = [org.msp_id for org in self._config.application_orgs.values()]
+        return Recorder(
+            snapshot,
+            tx_id,
+            collections=channel_collections(msp_ids),
+            total_limit=self._state.total_query_limit,
+        )
+
+    async def define_indexes(
+        self, chaincode: str, collection: str, files: Mapping[str, bytes]
+    ) -> None:
+        """Create the indexes of a chaincode's package (file name → JSON). Raises StoreError."""
+        await self._run(
+            self._writer, self._store.define_indexes, chaincode, collection, dict(files)
+        )
+
+    def channel_facts(self) -> ChannelFacts:
+        """Return what the lifecycle law must know of the configuration in force."""
+        return channel_facts(self._config)
+
+    def definition(self, chaincode: str) -> ChaincodeDefinition | None:
+        """Return the committed definition of a chaincode, from a cache, or None.
+
+        Raises:
+            network.rules.lifecycle.definitions.LifecycleError: what is stored cannot be read.
+        """
+        if chaincode not in self._definitions:
+            with self.snapshot() as snapshot:
+                found = get_definition(CommittedState(snapshot), chaincode)
+            self._definitions[chaincode] = found
+        return self._definitions[chaincode]
+
+    async def get_block(self, number: int) -> bytes:
+        """Return the bytes of a block. Raises KeyError when there is no such block."""
+        raw = self._store.get_block(number)
+        if raw is None:
+            raise KeyError(f"channel {self.channel_id} has no block {number}")
+        return raw
+
+    async def get_block_by_hash(self, block_hash: bytes) -> bytes | None:
+        """Return the block with this header hash, or None."""
+        number = self._store.get_block_number(block_hash)
+        return None if number is None else await self.get_block(number)
+
+    async def get_block_by_tx(self, tx_id: str) -> bytes | None:
+        """Return the block that holds a transaction, or None."""
+        record = self._store.get_transaction(tx_id)
+        return await self.get_block(record.block) if record else None
+
+    async def get_transaction(self, tx_id: str) -> tuple[bytes, int] | None:
+        """Return a transaction's envelope and code, or None."""
+        record = self._store.get_transaction(tx_id)
+        if record is None:
+            return None
+        block = common_pb2.Block.FromString(await self.get_block(record.block))
+        return block.data.data[record.tx], record.code
+
+    def find_transaction(self, tx_id: str) -> TxRecord | None:
+        """Return where a transaction stands, valid or not, or None."""
+        return self._store.get_transaction(tx_id)
+
+    def has_transaction(self, tx_id: str) -> bool:
+        """Whether the id was used already, valid or not."""
+        return self._store.get_transaction(tx_id) is not None
+
+    def tx_status(self, tx_id: str) -> TxStatus | None:
+        """Return what became of a transaction, None while it is not in a block."""
+        record = self._store.get_transaction(tx_id)
+        return TxStatus(record.code, record.block) if record else None
+
+    async def wait_for_tx(self, tx_id: str) -> TxStatus:
+        """Return what became of a transaction, as soon as its block is committed."""
+        waiter: asyncio.Future[TxStatus] = asyncio.get_running_loop().create_future()
+        self._tx_waiters.setdefault(tx_id, []).append(waiter)
+        try:
+            # Looked up after registering, so that a commit in between is not missed.
+            return self.tx_status(tx_id) or await waiter
+        finally:
+            waiters = self._tx_waiters.get(tx_id, [])
+            if waiter in waiters:
+                waiters.remove(waiter)
+            if not waiters:
+                self._tx_waiters.pop(tx_id, None)
+
+    async def wait_for(self, number: int) -> None:
+        """Return when block `number` is committed, or when `failure` says that it cannot be."""
+        async with self._grown:
+            await self._grown.wait_for(lambda: self.height > number or self._failure != "")
+
+    def get_private_sets(self, number: int) -> dict[int, bytes]:
+        """Return the TxPvtReadWriteSets kept for a block, by transaction."""
+        found = self._store.get_private_sets(number)
+        return {tx: build_private_rwset(parts) for tx, parts in found.items()}
+
+    def get_missing(self, limit: int = 10, before: MissingData | None = None) -> list[MissingData]:
+        """Return private data that other members may have, newest first, below `before`."""
+        return self._store.get_missing(limit, before)
+
+    async def add_missing(self, found: Mapping[MissingData, bytes]) -> int:
+        """Store late private data (bytes of each collection's KVRWSet); return how much fitted."""
+        fitting = []
+        for missing, raw in found.items():
+            part = PrivateCollection(missing.namespace, missing.collection, raw)
+            if part.digest == missing.digest:
+                version = Version(missing.block, missing.tx)
+                changes = [PrivateUpdate(*change) for change in changes_of(part, version)]
+                fitting.append((missing, part, changes))
+        if fitting:
+            await self._run(self._writer, self._store.fill_missing, fitting)
+        return len(fitting)
+
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` after every commit, in the event loop; return how to end that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    async def close(self) -> None:
+        """Finish the block being committed, then release the files."""
+        async with self._commit_lock:
+            self._failure = self._failure or f"channel {self.channel_id}: the ledger is closed"
+            await asyncio.to_thread(self._writer.shutdown)
+            self._workers.shutdown(wait=False)
+            self._store.close()
+            self.transient.close()
+        async with self._grown:
+            self._grown.notify_all()
+
+    def _is_member(self, envelope: Any) -> bool:
+        try:
+            identity = self._config.msps.identity(self._identity)
+            policy = compile_signature_policy(envelope, self._config.msps)
+        except (IdentityError, MalformedPolicy):
+            return False
+        return policy.check_identities([identity])
+
+    async def _run(self, pool: ThreadPoolExecutor, work: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(pool, work, *args)
+
+
+class _Prepared:
+    """A block on its way: codes so far, and the private data found for it."""
+
+    def __init__(
+        self,
+        block: Any,
+        checked: list[CheckedTransaction],
+        codes: list[int],
+        config: ChannelConfig | None,
+        needs: list[PrivateNeed],
+        halting: bool,
+    ) -> None:
+        self.block = block
+        self.checked = checked
+        self.codes = codes
+        self.config = config
+        self.needs = needs
+        self.halting = halting
+        self.private: dict[int, list[PrivateCollection]] = {}
+        self.missing: list[MissingData] = []
+
+
+def channel_facts(config: ChannelConfig) -> ChannelFacts:
+    """Return what the lifecycle law must know of a configuration."""
+    return ChannelFacts(
+        config.channel_id,
+        tuple(org.msp_id for org in config.application_orgs.values()),
+        config.msps,
+        config.find_policy(DEFAULT_ENDORSEMENT) is not None,
+    )
+
+
+def _index(checked: Sequence[CheckedTransaction], codes: bytes) -> list[IndexedTransaction]:
+    return [
+        IndexedTransaction(transaction.tx_id, code, transaction.timestamp)
+        for transaction, code in zip(checked, codes, strict=True)
+    ]
+
+
+def _list_history(checked: Sequence[CheckedTransaction], codes: bytes) -> list[HistoryEntry]:
+    return [
+        HistoryEntry(part.namespace, write.key, index, None if is_delete(write) else write.value)
+        for index, transaction in enumerate(checked)
+        if codes[index] == VALID
+        for part in transaction.rwset.namespaces
+        for write in part.kv.writes
+    ]
+
+
+def _list_expiries(
+    number: int, updates: UpdateBatch, prepared: _Prepared, rules: CollectionRules
+) -> tuple[list[Expiry], dict[tuple[str, str], int]]:
+    touched = set(updates.hashed)
+    touched |= {(m.namespace, m.collection) for m in prepared.missing}
+    touched |= {
+        (part.namespace, part.collection) for parts in prepared.private.values() for part in parts
+    }
+    found = {at: rules.expires(*at, number) for at in touched}
+    ends = {at: expires for at, expires in found.items() if expires is not None}
+    expiries = [
+        Expiry(ends[at], *at, key_hash, update.version)
+        for at, keys in updates.hashed.items()
+        if at in ends
+        for key_hash, update in keys.items()
+        if update.value is not None
+    ]
+    return expiries, ends
+
+
+def _changes_lifecycle(updates: UpdateBatch) -> bool:
+    return LIFECYCLE in updates.public or any(at[0] == LIFECYCLE for at in updates.hashed)
+
+
+def _defined_chaincodes(updates: UpdateBatch) -> tuple[str, ...]:
+    names = (defined_chaincode(key) for key in updates.public.get(LIFECYCLE, {}))
+    return tuple(sorted(name for name in names if name))

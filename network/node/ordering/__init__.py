@@ -1,0 +1,1 @@
+"""The orderer: its channels, their blocks, and who leads."""

@@ -1,0 +1,1 @@
+"""The peer as one process: its settings, its channels, its services."""

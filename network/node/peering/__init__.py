@@ -1,0 +1,1 @@
+"""What a peer has from others: blocks, their announcements, private data."""

@@ -1,0 +1,1 @@
+"""What every node serves with: gRPC, REST, logs, metrics, settings, the block stream."""

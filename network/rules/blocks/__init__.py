@@ -1,0 +1,1 @@
+"""Blocks: hashed, cut, signed, judged on delivery, sought."""

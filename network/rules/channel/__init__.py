@@ -1,0 +1,1 @@
+"""What a channel's members have agreed: its configuration, read, specified, changed."""

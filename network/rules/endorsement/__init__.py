@@ -1,0 +1,1 @@
+"""From a proposal to enough endorsements: checks, the talk with a chaincode, the plan."""

@@ -1,0 +1,1 @@
+"""Who signs: identities, their certificates and chains, and membership of an organisation."""

@@ -1,0 +1,1 @@
+"""Chaincode definitions: packages, approvals, commits and collections."""

@@ -1,0 +1,1 @@
+"""What peers tell one another and their clients of themselves and of private data."""

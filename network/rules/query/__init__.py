@@ -1,0 +1,1 @@
+"""Rich queries as CouchDB answers them: selectors, order, indexes, errors."""
