@@ -231,7 +231,11 @@ def _are_keys_usable(root: Node, sort: tuple[Path, ...]) -> bool:
 
 
 def _find_unrequired(part: Node, fields: set[Path]) -> set[Path]:
-    """Those of `fields` that a matching document need not have."""
+    """Those of `fields` that CouchDB thinks a matching document need not have.
+
+    It thinks an empty $or requires them all, though one is true of any document: so an index may
+    answer that leaves matching documents out (mango_selector.erl fn has_required_fields_int).
+    """
     match part:
         case And(parts):
             for inner in parts:
