@@ -302,7 +302,9 @@ def test_an_empty_or_lets_couchdb_take_any_index(chain: Chain) -> None:
     chain.put({"k1": {"b": 1}, "k2": {"a": 1, "b": 1}, "k3": {"a": 1, "b": 2}})
     assert chain.keys({"$or": [], "b": 1}) == ["k1", "k2"]
     chain.index("a")
-    assert chain.keys({"$or": [], "b": 1}) == ["k1", "k2"], "the keys use as much and are named first"
+    assert chain.keys({"$or": [], "b": 1}) == ["k1", "k2"], (
+        "the keys use as much and are named first"
+    )
     chain.index("b", "a")
     assert chain.keys({"$or": [], "b": 1}) == ["k2"], "k1 has no a and is not in the index"
     assert chain.keys({"b": 1}) == ["k1", "k2"]
