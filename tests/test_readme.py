@@ -1,50 +1,17 @@
-"""README's commands do what it shows: run in order in one shell, outputs compared.
-
-What differs from run to run (handles, numbers, times) is blurred on both sides; a line `...` stands
-for any further lines.
-"""
+"""README's commands do what it shows (see `tests.guides.guide`), and what it names exists."""
 
 import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.guides.guide import ROOT, Step, blur, run_document
 from tests.journeys.care import Care, move_ports
 
-ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-MARK = "@@@"
-
-
-@dataclass(frozen=True)
-class Step:
-    """A command of a console block and the lines that it prints, as the README has them."""
-
-    command: str
-    shown: tuple[str, ...]
-
-
-def read_steps(text: str) -> list[Step]:
-    steps: list[Step] = []
-    for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, *shown = part.rstrip("\n").split("\n")
-            steps.append(Step(command, tuple(shown)))
-    return steps
-
-
-def blur(line: str) -> str:
-    """Return the line with everything blurred that differs from run to run."""
-    line = re.sub(r"(/[^\s/]+)+/\.medfabric", ".medfabric", line)
-    line = re.sub(r"\d{4}-\d\d-\d\d(T[\d:.]+Z)?", "TIME", line)
-    line = re.sub(r"\b[0-9a-f]{8,64}\b", "HANDLE", line)
-    line = re.sub(r"\b\d+(\.\d+)?\b", "N", line)
-    # Tables are as wide as what stands in them.
-    return re.sub(r"\s{2,}", "  ", line.rstrip())
 
 
 def test_the_blur_keeps_words() -> None:
@@ -55,43 +22,21 @@ def test_the_blur_keeps_words() -> None:
 
 @pytest.mark.network
 def test_the_commands_print_what_the_readme_shows(tmp_path: Path) -> None:
-    steps = read_steps(README.read_text())
-    assert len(steps) > 15
     data = ROOT / "admin" / "demo" / "data"
-    script = ["set -u", f"cp {data}/*json ."]
-    for step in steps:
-        script += [f"echo '{MARK}'", f"{step.command} 2>&1"]
-        if step.command == "medfabric network init":
-            script.append(f"{sys.executable} -c 'import tests.test_readme as t; t.free_ports()'")
-    environment = {
-        **{k: v for k, v in os.environ.items() if not k.startswith("MEDFABRIC_")},
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-    }
     try:
-        done = subprocess.run(
-            ["bash", "-c", "\n".join(script)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
+        steps = run_document(
+            README.read_text(), tmp_path, before=(f"cp {data}/*json .",), after=free_the_ports
         )
     finally:
         Care(tmp_path).run("network", "down", code=None)
-    printed = done.stdout.split(f"{MARK}\n")[1:]
-    assert len(printed) == len(steps), done.stderr
-    for step, answer in zip(steps, printed, strict=True):
-        compare(step, [line for line in answer.splitlines() if line.strip()])
+    assert len(steps) > 15
 
 
-def compare(step: Step, printed: list[str]) -> None:
-    shown = [blur(line) for line in step.shown if line.strip()]
-    found = [blur(line) for line in printed]
-    if shown and shown[-1] == "...":
-        shown, found = shown[:-1], found[: len(shown) - 1]
-    assert found == shown, f"$ {step.command}\n" + "\n".join(printed)
+def free_the_ports(step: Step) -> tuple[str, ...]:
+    """After `network init`, the network file names ports that are free now."""
+    if step.command != "medfabric network init":
+        return ()
+    return (f"{sys.executable} -c 'import tests.test_readme as t; t.free_ports()'",)
 
 
 def free_ports() -> None:
