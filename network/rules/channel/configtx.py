@@ -34,6 +34,7 @@ __all__ = [
     "authorize_update",
     "build_update_envelope",
     "compute_update",
+    "list_guarded",
     "sign_update",
     "update_signed_data",
     "validate_config_envelope",
@@ -66,8 +67,24 @@ def authorize_update(config: ChannelConfig, update_envelope: bytes) -> configtx_
     except RefusedUpdate as error:
         raise RefusedUpdate(f"error authorizing update: {error}", error.unsatisfied) from None
     following = configtx_pb2.Config(sequence=config.sequence + 1, channel_group=proposed)
-    validate_successor(config, _open_config(config.channel_id, following))
+    opened = _open_config(config.channel_id, following)
+    _validate_compatible(opened)
+    validate_successor(config, opened)
     return following
+
+
+def _validate_compatible(config: ChannelConfig) -> None:
+    """What an orderer asks of a new config besides (`multichannel/ledger_resources.go` fn
+    checkResources): capabilities of the application are the peers' own affair."""
+    prefix = "config update is not compatible"
+    if not config.has_orderer:
+        raise RefusedUpdate(f"{prefix}: config does not contain orderer config")
+    unsupported = config.capabilities.unsupported()
+    for kind in ("Orderer", "Channel"):
+        for text in unsupported:
+            if text.startswith(f"{kind} "):
+                where = f"config requires unsupported {kind.lower()} capabilities: {text}"
+                raise RefusedUpdate(f"{prefix}: {where}: {text}")
 
 
 def validate_config_envelope(
@@ -164,10 +181,7 @@ def _authorize(
             f"but envelope for channel '{config.channel_id}'"
         )
     current = flatten(config.config.channel_group)
-    read_set = _map_set(update, "read_set", "ReadSet")
-    _validate_read_set(current, read_set)
-    write_set = _map_set(update, "write_set", "WriteSet")
-    delta = _compute_delta(read_set, write_set)
+    delta, write_set = _read_delta(current, update)
     _validate_delta(config, current, delta, update_signed_data(envelope))
     proposed = {**current, **delta}
     for key in write_set:
@@ -180,6 +194,41 @@ def _authorize(
         return unflatten(proposed)
     except InvalidConfigTree as error:
         raise RefusedUpdate(f"could not turn configMap back to channelGroup: {error}") from None
+
+
+def list_guarded(
+    config: ChannelConfig, update: configtx_pb2.ConfigUpdate
+) -> list[tuple[Element, str, Policy | None]]:
+    """Return what the update changes of what exists, with each element's mod policy, by its path
+    and compiled (None where the channel has no such policy): whose signatures it needs.
+
+    Raises `RefusedUpdate` where the update does not fit the configuration.
+    """
+    current = flatten(config.config.channel_group)
+    delta, _ = _read_delta(current, update)
+    guarded = [current[key] for key in sorted(delta) if key in current]
+    return [
+        (element, _locate_mod_policy(element), _find_mod_policy(config, element))
+        for element in guarded
+    ]
+
+
+def _read_delta(
+    current: Elements, update: configtx_pb2.ConfigUpdate
+) -> tuple[dict[str, Element], dict[str, Element]]:
+    """What the update changes, and its whole write set."""
+    read_set = _map_set(update, "read_set", "ReadSet")
+    _validate_read_set(current, read_set)
+    write_set = _map_set(update, "write_set", "WriteSet")
+    return _compute_delta(read_set, write_set), write_set
+
+
+def _locate_mod_policy(element: Element) -> str:
+    """The absolute path of the policy that guards the element."""
+    if element.mod_policy.startswith("/"):
+        return element.mod_policy
+    path = (*element.path, element.name) if element.kind == "group" else element.path
+    return "/" + "/".join((*path, element.mod_policy))
 
 
 def _map_set(update: configtx_pb2.ConfigUpdate, name: str, title: str) -> dict[str, Element]:

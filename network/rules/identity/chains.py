@@ -53,7 +53,7 @@ class TrustAnchors:
     def unique_chain(self, certificate: x509.Certificate) -> Chain:
         """Return the only chain [certificate … root]; raises `InvalidChain` for none or several."""
         try:
-            chains = _verify(certificate, self)
+            chains = self.verify(certificate)
         except InvalidChain as error:
             raise InvalidChain(f"the supplied identity is not valid: {error}") from None
         if len(chains) != 1:
@@ -62,6 +62,19 @@ class TrustAnchors:
             )
         _validate_legacy_name_constraints(chains[0])
         return chains[0]
+
+    def verify(self, certificate: x509.Certificate, moment: datetime | None = None) -> list[Chain]:
+        """Return every chain that Go's Certificate.Verify finds; raises `InvalidChain` for none.
+
+        Without a moment the certificate is judged as of when it began: expiry is passed over.
+        """
+        search = _Search(self, moment or certificate.not_valid_before_utc + timedelta(seconds=1))
+        search.validate_link(certificate, [], intermediate=False)
+        chains = [[certificate]] if certificate in self.roots else search.extend([certificate])
+        usable = [chain for chain in chains if _serves(chain)]
+        if not usable:
+            raise InvalidChain("x509: certificate specifies an incompatible key usage")
+        return usable
 
 
 def get_extension(
@@ -95,17 +108,6 @@ def check_signed_by(certificate: x509.Certificate, parent: x509.Certificate) -> 
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         return f"x509: cannot verify signature: {error}"
     return None
-
-
-def _verify(certificate: x509.Certificate, anchors: TrustAnchors) -> list[Chain]:
-    """Transcribe the decisions of Go's Certificate.Verify."""
-    search = _Search(anchors, certificate.not_valid_before_utc + timedelta(seconds=1))
-    search.validate_link(certificate, [], intermediate=False)
-    chains = [[certificate]] if certificate in anchors.roots else search.extend([certificate])
-    usable = [chain for chain in chains if _serves(chain)]
-    if not usable:
-        raise InvalidChain("x509: certificate specifies an incompatible key usage")
-    return usable
 
 
 class _Search:

@@ -28,6 +28,7 @@ from network.rules.envelope import (
     parse_message,
 )
 from network.rules.identity.identity import IdentityError, Signer, read_identity
+from network.rules.ordering.consenters import InvalidConsensus, validate_consensus
 from network.rules.ordering.maintenance import IllegalTransition, validate_transition
 from network.rules.policy.evaluation import PolicyUnsatisfied
 
@@ -177,6 +178,15 @@ def propose_config(
     message = configtx_pb2.ConfigEnvelope(
         config=next_config, last_update=common_pb2.Envelope.FromString(update.raw)
     )
+    following = ChannelConfig.from_config(config.channel_id, next_config)
+    try:
+        validate_consensus(config, following, now)
+    except InvalidConsensus as error:
+        raise Refused(
+            common_pb2.BAD_REQUEST,
+            f"error applying config update to existing channel '{config.channel_id}': consensus "
+            f"metadata update for channel config update is invalid: {error}",
+        ) from None
     envelope = open_envelope(_build_config_envelope(message, config.channel_id, signer, nonce, now))
     try:
         _filter(envelope, config, now, checks_expiry)
@@ -185,7 +195,6 @@ def propose_config(
             refusal.status,
             f"config update for existing channel did not pass final checks: {refusal.info}",
         ) from refusal
-    following = ChannelConfig.from_config(config.channel_id, next_config)
     try:
         validate_transition(config, following, update.data)
     except IllegalTransition as error:

@@ -193,7 +193,7 @@ class ImplicitMetaPolicy:
     ) -> None:
         self.sub_policy: str = definition.sub_policy
         self._rule = policies_pb2.ImplicitMetaPolicy.Rule.Name(definition.rule)
-        self._children = dict(sorted(children.items()))
+        self.children: Mapping[str, Policy] = dict(sorted(children.items()))
         self._msps = msps
         count = len(children)
         # No children: nothing is needed, whatever the rule.
@@ -204,7 +204,7 @@ class ImplicitMetaPolicy:
     @property
     def needed(self) -> str:
         """The rule and what each child asks for."""
-        children = "; ".join(f"{name}: {child.needed}" for name, child in self._children.items())
+        children = "; ".join(f"{name}: {child.needed}" for name, child in self.children.items())
         return f"{self._rule} {self.sub_policy} ({self.threshold} of {children})"
 
     def evaluate(self, signed: Sequence[SignedData]) -> None:
@@ -230,7 +230,7 @@ class ImplicitMetaPolicy:
 
     def _count_satisfied(self, identities: Sequence[Identity]) -> int:
         satisfied = 0
-        for child in self._children.values():
+        for child in self.children.values():
             if satisfied >= self.threshold:
                 break
             satisfied += child.check_identities(identities)
@@ -241,7 +241,7 @@ class ImplicitMetaPolicy:
         (`common/policies/convert.go`)."""
         identities: list[msp_principal_pb2.MSPPrincipal] = []
         rules = []
-        for child in self._children.values():
+        for child in self.children.values():
             envelope = child.to_envelope()
             places = []
             for principal in envelope.identities:

@@ -204,7 +204,7 @@ def test_orderer_section_may_not_disappear() -> None:
         del root.groups["Orderer"]
 
     everyone = (consortium().orderer_admin, consortium().admin1, admin2())
-    with pytest.raises(RefusedUpdate, match=r"orderer section|cannot enable"):
+    with pytest.raises(RefusedUpdate, match="does not contain orderer config"):
         propose(drop, *everyone)
 
 
