@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo demo-clean test conformance lint fix protos protos-check schema schema-check clean python-check
+.PHONY: help dev demo demo-clean test conformance lint fix protos protos-check schema schema-check events phi-search clean python-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,9 @@ schema: $(STAMP) ## Generate the JSON Schema of network.yaml
 schema-check: $(STAMP)
 	@$(BIN)/python -m network.topology.schema --print | cmp -s - network/topology/schema.json || { \
 	  echo "network/topology/schema.json is not what the model says; run: make schema"; exit 1; }
+
+events: $(STAMP) ## Generate docs/events.md from the event catalogue
+	$(BIN)/python -m admin.events.catalogue > docs/events.md
 
 clean: ## Delete what was generated, .venv included
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
