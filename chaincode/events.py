@@ -128,6 +128,13 @@ CATALOGUE: tuple[EventKind, ...] = (
         "access",
     ),
     EventKind(
+        "records.AccessRevoked",
+        AccessEvent,
+        ("records:RevokeAccess",),
+        "An access is taken back: nothing is handed out on it any more.",
+        "access",
+    ),
+    EventKind(
         "records.ReceiptAcknowledged",
         AccessEvent,
         ("records:AcknowledgeReceipt",),

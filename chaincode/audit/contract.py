@@ -12,8 +12,11 @@ from chaincode.audit.model import (
     Kind,
     LogAnchor,
     LogBatch,
+    LogBatchPage,
     LogHead,
     LogProof,
+    LogState,
+    LogStatePage,
     LogVerdict,
     ReviewItem,
     ReviewKind,
@@ -79,6 +82,33 @@ class AuditContract(Contract, name="audit"):
         await trail.LOG_HEADS.put(ctx, LogHead(batch.last), msp_id, batch.log)
         ctx.set_event("audit.LogAnchored", anchor)
         return anchor
+
+    @query(access=anyone())
+    async def GetLog(self, ctx: Context, msp_id: str, log: str) -> LogState:
+        """Where an organisation's log stands, its next batch's beginning. For anyone."""
+        validate_code(log, "log")
+        head = await trail.LOG_HEADS.get(ctx, msp_id, log)
+        return LogState(msp_id, log, head.last if head else 0)
+
+    @query(access=anyone())
+    async def ListLogs(
+        self, ctx: Context, msp_id: str, page: PageRequest = _FIRST_PAGE
+    ) -> LogStatePage:
+        """An organisation's logs by name, with where each stands. For anyone."""
+        found = await trail.LOG_HEADS.page(ctx, msp_id, page=page)
+        states = zip(found.keys, found.values, strict=True)
+        return LogStatePage(
+            tuple(LogState(msp_id, keys[-1], head.last) for keys, head in states), found.bookmark
+        )
+
+    @query(access=anyone())
+    async def ListLogBatches(
+        self, ctx: Context, msp_id: str, log: str, page: PageRequest = _FIRST_PAGE
+    ) -> LogBatchPage:
+        """The anchored batches of a log, oldest first. For anyone."""
+        validate_code(log, "log")
+        found = await trail.LOGS.page(ctx, msp_id, log, page=page)
+        return LogBatchPage(tuple(found.values), found.bookmark)
 
     @query(access=anyone())
     async def VerifyLogProof(self, ctx: Context, proof: LogProof) -> LogVerdict:

@@ -25,6 +25,7 @@ class Kind(StrEnum):
     RECORD_ERASED = "record-erased"
     ACCESS_DECIDED = "access-decided"
     ACCESS_RELEASED = "access-released"
+    ACCESS_REVOKED = "access-revoked"
     ACCESS_RECEIVED = "access-received"
     ACCESS_REVIEWED = "access-reviewed"
     CLAIM_SUBMITTED = "claim-submitted"
@@ -165,6 +166,31 @@ class LogHead:
     """Where an organisation's log stands: the last sequence number that is anchored."""
 
     last: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """A log by name, and the last sequence number that is anchored: 0 before the first batch."""
+
+    msp_id: str
+    log: str
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogStatePage:
+    """A page of an organisation's logs; an empty bookmark ends it."""
+
+    logs: tuple[LogState, ...]
+    bookmark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogBatchPage:
+    """A page of a log's batches, oldest first; an empty bookmark ends it."""
+
+    batches: tuple[LogAnchor, ...]
+    bookmark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

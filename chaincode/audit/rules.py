@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from chaincode import merkle
@@ -77,6 +78,23 @@ def build_accounting(
     return Accounting(patient, since, until, disclosures, bookmark)
 
 
+def join_accountings(pages: Iterable[Accounting]) -> Accounting:
+    """Return one accounting for the pages of one: disclosures that continue are summarised as one.
+
+    Raises InvalidArgument: there is no page.
+    """
+    joined: Accounting | None = None
+    merged: dict[tuple[str, ...], Disclosure] = {}
+    for page in pages:
+        joined = page if joined is None else replace(joined, bookmark=page.bookmark)
+        for one in page.disclosures:
+            group = (one.recipient_msp_id, one.recipient, one.purpose, one.exclusion or "")
+            merged[group] = _add(merged[group], one) if group in merged else one
+    if joined is None:
+        raise InvalidArgument("an accounting has at least one page")
+    return replace(joined, disclosures=tuple(merged.values()))
+
+
 def validate_period(since: datetime, until: datetime, now: datetime) -> None:
     """Raise InvalidArgument unless the period is forward and within the last six years."""
     if since >= until:
@@ -139,6 +157,18 @@ def _summarise(entries: list[AuditEntry]) -> Disclosure:
             f"{entry.consent_id}/{entry.consent_version}" for entry in entries if entry.consent_id
         ),
         exclusion=evaluate_exclusion(one),
+    )
+
+
+def _add(before: Disclosure, after: Disclosure) -> Disclosure:
+    return replace(
+        before,
+        classes=_distinct((*before.classes, *after.classes)),
+        first=min(before.first, after.first),
+        last=max(before.last, after.last),
+        count=before.count + after.count,
+        records=_distinct((*before.records, *after.records)),
+        consents=_distinct((*before.consents, *after.consents)),
     )
 
 

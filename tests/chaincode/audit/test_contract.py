@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from chaincode import merkle
+from chaincode import canonical, merkle
+from chaincode.audit import rules
+from chaincode.audit.model import Accounting
 from chaincode.errors import Conflict, Denied, InvalidArgument, NotFound
 from tests.chaincode.claims.samples import details, filing, transient
 from tests.chaincode.consortium import (
@@ -259,3 +261,44 @@ async def test_break_glass_waits_for_its_own_review() -> None:
     assert [item["kind"] for item in queue] == ["break-glass"]
     with pytest.raises(Conflict, match="consent:ReviewBreakGlass"):
         await care.submit(care.privacy_officer, "audit:CloseReview", queue[0]["id"], "fine")
+
+
+async def test_pages_of_an_accounting_join_to_the_whole() -> None:
+    care = await story()
+    whole = canonical.from_wire(
+        Accounting, await care.evaluate(care.patient, "audit:Disclosures", PATIENT)
+    )
+    pages: list[Accounting] = []
+    bookmark = ""
+    while not pages or bookmark:
+        page = await care.evaluate(
+            care.patient, "audit:Disclosures", PATIENT, "null", "null",
+            {"size": 1, "bookmark": bookmark},
+        )  # fmt: skip
+        pages.append(canonical.from_wire(Accounting, page))
+        bookmark = pages[-1].bookmark
+    assert len(pages) > 3
+    assert rules.join_accountings(pages) == whole
+    with pytest.raises(InvalidArgument):
+        rules.join_accountings([])
+
+
+async def test_anyone_sees_where_logs_stand_and_their_batches() -> None:
+    care = await found()
+    for log, first in (("exchange", 1), ("wards", 1), ("exchange", 8)):
+        await care.submit(care.records_service, "audit:AnchorLog", log_batch(first, log=log))
+        care.sim.advance(seconds=1)
+    state = await care.evaluate(care.patient, "audit:GetLog", HOSPITAL, "exchange")
+    assert state == {"mspId": HOSPITAL, "log": "exchange", "last": 14}
+    assert (await care.evaluate(care.patient, "audit:GetLog", CLINIC, "exchange"))["last"] == 0
+    logs = (await care.evaluate(care.patient, "audit:ListLogs", HOSPITAL))["logs"]
+    assert [(one["log"], one["last"]) for one in logs] == [("exchange", 14), ("wards", 7)]
+    found_batches = await care.evaluate(
+        care.patient, "audit:ListLogBatches", HOSPITAL, "exchange", {"size": 1}
+    )
+    assert [one["batch"]["first"] for one in found_batches["batches"]] == [1]
+    rest = await care.evaluate(
+        care.patient, "audit:ListLogBatches", HOSPITAL, "exchange",
+        {"size": 10, "bookmark": found_batches["bookmark"]},
+    )  # fmt: skip
+    assert [one["batch"]["first"] for one in rest["batches"]] == [8]
