@@ -102,15 +102,16 @@ class Site:
                 command, env=os.environ | environment, stdout=output, stderr=output
             )
             try:
-                wait_until(lambda: line in log.read_text() or process.poll() is not None)
-                assert process.poll() is None, log.read_text()
+                # Bytes: Fabric's log holds whatever a transaction held.
+                wait_until(lambda: line.encode() in log.read_bytes() or process.poll() is not None)
+                assert process.poll() is None, log.read_bytes()
                 yield
-                assert process.poll() is None, log.read_text()
+                assert process.poll() is None, log.read_bytes()
             finally:
                 process.send_signal(ending)
                 code = process.wait(20)
         if name == "orderer" and ending == signal.SIGTERM:
-            assert code == 0, log.read_text()
+            assert code == 0, log.read_bytes()
 
     def write_peer(self) -> None:
         org = self.consortium.org1
