@@ -7,6 +7,7 @@ import click
 from admin.cli.context import Context
 from admin.cli.frame import Group, channel_option, with_context
 from admin.cli.sessions import open_health
+from admin.cli.watching import build_watch
 from admin.output import Output, shorten
 
 if TYPE_CHECKING:
@@ -158,3 +159,15 @@ def review(context: Context, msp_id: str, channel: str | None) -> None:
         )
 
     context.output.result([canonical.to_wire(one) for one in items], human)
+
+
+group.add_command(
+    build_watch(
+        "patients' data, accesses and reviews",
+        ("audit.", "consent.", "records."),
+        example=[
+            "medfabric audit watch --about 7c1f2a90 --as PatientTrust/amelia",
+            "medfabric audit watch --event consent.BreakGlassDeclared --checkpoint btg.json",
+        ],
+    )
+)

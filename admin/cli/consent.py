@@ -7,6 +7,7 @@ import click
 from admin.cli.context import Context
 from admin.cli.frame import Group, channel_option, with_context, yes_option
 from admin.cli.sessions import open_health
+from admin.cli.watching import build_watch
 from admin.output import Output, shorten
 
 if TYPE_CHECKING:
@@ -285,6 +286,18 @@ def review(context: Context, grant_id: str, outcome: str, channel: str | None) -
 
     done = context.run(work())
     context.output.result(canonical.to_wire(done.value), f"✓ reviewed as {outcome} in {done.place}")
+
+
+group.add_command(
+    build_watch(
+        "consents",
+        ("consent.",),
+        example=[
+            "medfabric consent watch --checkpoint consents.json --as GeneralHospital/privacy",
+            "medfabric consent watch --event Revoked --about 7c1f2a90 --json",
+        ],
+    )
+)
 
 
 def _show_receipt(context: Context, verb: str, done: "Committed[ConsentReceipt]") -> None:

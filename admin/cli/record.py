@@ -9,6 +9,7 @@ import click
 from admin.cli.context import Context
 from admin.cli.frame import Group, channel_option, timeout_option, with_context
 from admin.cli.sessions import HealthSession, open_health
+from admin.cli.watching import build_watch
 from admin.errors import ExitCode, input_error, refused_error
 from admin.output import Output, shorten
 
@@ -359,6 +360,19 @@ def verify(context: Context, file: str, proof: str, block: str, trust: str) -> N
             output.line(f"  · {line}")
 
     context.output.result(shown, human)
+
+
+group.add_command(
+    build_watch(
+        "records",
+        ("records.",),
+        own_only=True,
+        example=[
+            "medfabric record watch --as GeneralHospital/dr.lee",
+            "medfabric record watch --event AccessDecided --checkpoint asked.json --json",
+        ],
+    )
+)
 
 
 def _records(session: HealthSession) -> "Records":

@@ -19,6 +19,7 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
     ("record", "admin.cli.record", "Records: seal, anchor, request, release, verify."),
     ("claim", "admin.cli.claim", "Claims: submit, adjudicate, appeal, watch."),
     ("audit", "admin.cli.audit", "The audit trail, disclosures and reviews."),
+    ("events", "admin.cli.events", "Events: list their kinds, watch, forward to a webhook."),
     ("ledger", "admin.cli.ledger", "A channel's ledger: height, hashes, verification."),
     ("block", "admin.cli.block", "Blocks: list and show."),
     ("tx", "admin.cli.tx", "Transactions: show, and explain why one is invalid."),

@@ -1,7 +1,7 @@
 """`medfabric claim` for who looks: list, show, watch."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +10,7 @@ from admin.cli.claiming.views import code_of, loud_findings, show_claim, show_fi
 from admin.cli.context import Context
 from admin.cli.frame import Command, channel_option, with_context
 from admin.cli.sessions import HealthSession, open_health
+from admin.cli.watching import build_watch
 from admin.errors import usage_error
 from admin.output import Output, shorten
 
@@ -17,13 +18,11 @@ if TYPE_CHECKING:
     from admin.procedures.claims.claims import Claims
     from chaincode.claims.details import ClaimFile
     from chaincode.claims.model import Claim, ClaimHistory
-    from network.client import ChaincodeEvent
 
 _STATUSES = (
     *("accepted", "rejected", "pended", "supplied", "adjudicated", "remitted", "reconciled"),
     *("appealed", "voided", "replaced"),
 )
-PREFIX = "claims."
 
 
 @click.command(
@@ -166,86 +165,16 @@ def _show_response(context: Context, held: "Claim", file: "ClaimFile") -> None:
     context.output.result(json.loads(text), text)
 
 
-@click.command(
-    cls=Command,
-    examples=[
+watch = build_watch(
+    "claims",
+    ("claims.",),
+    own_only=True,
+    example=[
         "medfabric claim watch --as UnitedPayer/intake",
         "medfabric claim watch --checkpoint claims.json --json --as UnitedPayer/intake",
+        "medfabric claim watch --event Adjudicated --event Paid --as GeneralHospital/billing",
     ],
 )
-@click.option(
-    "--checkpoint", metavar="FILE", help="Remembers how far it came, and goes on there next time."
-)
-@click.option("--from-block", type=click.IntRange(min=0), metavar="N", help="Begin here [now].")
-@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
-@click.option("--all", "everybody", is_flag=True, help="Other organisations' claims too.")
-@channel_option
-@with_context
-def watch(
-    context: Context,
-    checkpoint: str | None,
-    from_block: int | None,
-    count: int | None,
-    everybody: bool,
-    channel: str | None,
-) -> None:
-    """Follow what happens to claims, as it is committed. Ends with Ctrl-C."""
-
-    from network.client.checkpoint import Checkpoint
-
-    kept = Checkpoint(checkpoint) if checkpoint else None
-
-    async def work() -> None:
-        async with open_health(context, channel) as session:
-            network = session.health.gateway.network(session.health.channel_id)
-            events = network.chaincode_events(
-                session.health.chaincode,
-                start_block=from_block,
-                checkpoint=kept,
-                reconnect=True,
-            )
-            seen = 0
-            own = session.profile.signer.msp_id
-            async for event in events:
-                if event.name.startswith(PREFIX) and (everybody or _concerns(event, own)):
-                    _show_event(context, event)
-                    seen += 1
-                if count and seen >= count:
-                    if kept:  # the stream would only do so when asked for the next one
-                        kept.record_transaction(event.block_number, event.transaction_id)
-                    return
-
-    context.run(work())
-
-
-def _concerns(event: "ChaincodeEvent", msp_id: str) -> bool:
-    payload = event.json() or {}
-    return msp_id in (payload.get("payer"), payload.get("provider"), payload.get("submitter"))
-
-
-def _show_event(context: Context, event: "ChaincodeEvent") -> None:
-    payload: dict[str, Any] = event.json() or {}
-    name = event.name.removeprefix(PREFIX)
-    wire = {
-        "event": name,
-        "blockNumber": event.block_number,
-        "transactionId": event.transaction_id,
-        "payload": payload,
-    }
-    told = [f"block {event.block_number:<5} {name:<15}", _tell_payload(payload)]
-    context.output.result(wire, "  ".join(told).rstrip())
-
-
-def _tell_payload(payload: dict[str, Any]) -> str:
-    if "accepted" in payload:
-        return f"{len(payload['accepted'])} accepted, {len(payload['rejected'])} rejected"
-    subject = shorten(str(payload.get("claim") or payload.get("handle") or payload.get("name", "")))
-    words = [
-        subject,
-        str(payload.get("outcome") or payload.get("status") or payload.get("kind") or ""),
-    ]
-    words += payload.get("codes", [])
-    return "  ".join(word for word in words if word)
 
 
 def _claims(session: HealthSession) -> "Claims":
