@@ -35,6 +35,7 @@ __all__ = [
     "build_update_envelope",
     "compute_update",
     "list_guarded",
+    "locate_mod_policy",
     "sign_update",
     "update_signed_data",
     "validate_config_envelope",
@@ -208,9 +209,17 @@ def list_guarded(
     delta, _ = _read_delta(current, update)
     guarded = [current[key] for key in sorted(delta) if key in current]
     return [
-        (element, _locate_mod_policy(element), _find_mod_policy(config, element))
+        (element, locate_mod_policy(element), _find_mod_policy(config, element))
         for element in guarded
     ]
+
+
+def locate_mod_policy(element: Element) -> str:
+    """Return the absolute path of the policy that guards the element."""
+    if element.mod_policy.startswith("/"):
+        return element.mod_policy
+    path = (*element.path, element.name) if element.kind == "group" else element.path
+    return "/" + "/".join((*path, element.mod_policy))
 
 
 def _read_delta(
@@ -221,14 +230,6 @@ def _read_delta(
     _validate_read_set(current, read_set)
     write_set = _map_set(update, "write_set", "WriteSet")
     return _compute_delta(read_set, write_set), write_set
-
-
-def _locate_mod_policy(element: Element) -> str:
-    """The absolute path of the policy that guards the element."""
-    if element.mod_policy.startswith("/"):
-        return element.mod_policy
-    path = (*element.path, element.name) if element.kind == "group" else element.path
-    return "/" + "/".join((*path, element.mod_policy))
 
 
 def _map_set(update: configtx_pb2.ConfigUpdate, name: str, title: str) -> dict[str, Element]:
