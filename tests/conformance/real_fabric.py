@@ -27,6 +27,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
@@ -46,6 +47,8 @@ from network.rules.identity.identity import Signer, signer_from_pem
 
 CHANNEL = "care"
 READY_SECONDS = 60.0
+OUR_PEER = "import sys; from network.node.__main__ import run_peer; sys.exit(run_peer())"
+"""What the console script medfabric-peer does."""
 _DETECT = '#!/bin/sh\ngrep -qi \'"type" *: *"ccaas"\' "$2/metadata.json"\n'
 _BUILD = (
     '#!/bin/sh\ncp "$1/connection.json" "$3/"\n'
@@ -134,11 +137,20 @@ class RealFabric:
     """Text of an external builder's `run` script: peers then launch chaincode, dialling nobody."""
     version: tuple[int, int] = (3, 1)
     """Fabric's major and minor version."""
+    ours: frozenset[str] = frozenset()
+    """The organisations whose peer is our own program, started as Fabric's is."""
     _config_folder: Path = Path()
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, folder: Path, *, channel: str = CHANNEL, launcher: str = "") -> RealFabric:
+    def start(
+        cls,
+        folder: Path,
+        *,
+        channel: str = CHANNEL,
+        launcher: str = "",
+        ours: frozenset[str] = frozenset(),
+    ) -> RealFabric:
         """Bring the network up with all peers joined to the channel; skips without binaries."""
         bin_folder = find_binaries()
         config_folder = find_config(bin_folder)
@@ -163,6 +175,7 @@ class RealFabric:
             channel=channel,
             launcher=launcher,
             version=read_version(bin_folder),
+            ours=ours,
             _config_folder=config_folder,
         )
         try:
@@ -192,10 +205,14 @@ class RealFabric:
         for name in list(self._processes):
             self.stop_process(name)
 
-    def stop_process(self, name: str) -> None:
-        """End one process (`orderer`, `peer-Org1`); killed if it takes more than 10 s."""
+    def stop_process(self, name: str, *, kill: bool = False) -> None:
+        """End one process (`orderer`, `peer-Org1`); killed if it takes more than 10 s, or at once
+        if `kill`."""
         process = self._processes.pop(name)
-        process.terminate()
+        if kill:
+            process.kill()
+        else:
+            process.terminate()
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
@@ -408,7 +425,12 @@ class RealFabric:
             "CORE_METRICS_PROVIDER": "disabled",
         }
         (self.folder / f"{name}.log").unlink(missing_ok=True)
-        self._spawn(name, [str(self.bin_folder / "peer"), "node", "start"], env)
+        if organization.name in self.ours:
+            program = [sys.executable, "-c", OUR_PEER]
+            env["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+        else:
+            program = [str(self.bin_folder / "peer")]
+        self._spawn(name, [*program, "node", "start"], env)
         self._wait_for(name, "Started peer with ID")
 
     def peer(self, organization: Organization, *args: str) -> str:
