@@ -2,11 +2,10 @@
 
 **When a block is cut.** One task takes the queue in order and cuts by the channel's BatchSize, as
 Fabric does. When the queue is empty it does not wait for BatchTimeout: a lone transaction is a
-block at once. While a block is signed and fsynced the queue fills, so that under load batches form
-by themselves, the larger the busier the disk. So that a steady trickle does not make a block a
-message, a batch is cut no earlier than `PACE` after the block before it. BatchTimeout remains what
-Fabric promises with it, an upper bound: no message waits longer than it in a pending batch,
-whatever PACE or a never-ending queue would have it do.
+block at once. While a block is signed and fsynced the queue fills, and on a busy channel a batch
+waits a little for more (`pace`), so that under load batches form by themselves. BatchTimeout
+remains what Fabric promises with it, an upper bound: no message waits longer than it in a pending
+batch, whatever the pace or a never-ending queue would have it do.
 
 **Config updates** cut the pending batch and are a block of their own. A message admitted under an
 older config than the one in force when its turn comes is judged again. When a config names another
@@ -21,6 +20,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from network.node.ordering.intake import Entry, Intake, refuse
+from network.node.ordering.pace import Pace
 from network.node.serving.logs import one_line
 from network.rules.blocks.block import build_block, sign_block
 from network.rules.blocks.blockcutter import BatchLimits, BlockCutter
@@ -31,8 +31,6 @@ from network.rules.ordering.admission import ProposedConfig, Refused, admit, pro
 
 logger = logging.getLogger("orderer.chain")
 
-# Seconds between two blocks of a channel, unless the batch is full.
-PACE = 0.005
 NONCE_BYTES = 24
 
 
@@ -85,7 +83,7 @@ class Leader:
         self._on_cut = on_cut
         self._cutter: BlockCutter[Entry] = BlockCutter(BatchLimits(1, 1))
         self._batch_began = 0.0
-        self._last_cut = 0.0
+        self._pace = Pace()
 
     async def run(self) -> None:
         """Order until the intake is closed and empty, or until another leads.
@@ -118,7 +116,7 @@ class Leader:
         if not self._cutter.is_pending:
             return 0
         timeout = self._chain.config.batch.timeout
-        end = min(self._batch_began + timeout, self._last_cut + PACE)
+        end = min(self._batch_began + timeout, self._pace.due)
         return max(0.0, end - monotonic())
 
     async def _place(self, entry: Entry) -> None:
@@ -129,8 +127,10 @@ class Leader:
             await self._write(self._cutter.cut())
             await self._write([entry], entry.proposed)
             return
+        now = monotonic()
         if not self._cutter.is_pending:
-            self._batch_began = monotonic()
+            self._batch_began = now
+        self._pace.note_message(now)
         batches = self._cutter.order(entry, entry.admitted.size)
         for batch in batches:
             await self._write(batch)
@@ -166,7 +166,7 @@ class Leader:
         last_config = number if proposed else chain.last_config
         sign_block(block, last_config, self._signer, secrets.token_bytes(NONCE_BYTES))
         await chain.append(block, proposed.config if proposed else None)
-        self._last_cut = monotonic()
+        self._pace.note_block(monotonic(), len(batch))
         if proposed is not None:
             self._cutter.limits = _get_limits(proposed.config)
         for entry in batch:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fabric_protos.common import common_pb2
 
-from network.node.ordering import intake, leading
+from network.node.ordering import intake, pace
 from network.node.ordering.block_store import BlockStore, StoreError
 from network.node.ordering.chain import Chain, Node
 from network.rules.blocks.block import (
@@ -65,6 +65,11 @@ async def validate_chain(chain: Chain) -> None:
         validate_block(block, previous, policy)
 
 
+def set_pace(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    for name in ("PACE", "LONGEST", "LULL"):
+        monkeypatch.setattr(pace, name, seconds)
+
+
 async def test_a_lone_message_is_a_block_at_once(chain: Chain, consortium: Consortium) -> None:
     async with asyncio.timeout(1.0):  # BatchTimeout is 2 s
         assert await submit(chain, consortium) == 1
@@ -90,7 +95,7 @@ async def test_messages_keep_their_order(chain: Chain, consortium: Consortium) -
 async def test_a_trickle_shares_blocks(
     chain: Chain, consortium: Consortium, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leading, "PACE", 0.3)
+    set_pace(monkeypatch, 0.5)
     await submit(chain, consortium)
     waiting = []
     for _ in range(5):
@@ -99,10 +104,21 @@ async def test_a_trickle_shares_blocks(
     assert await asyncio.gather(*waiting) == [2] * 5
 
 
+async def test_a_lull_ends_the_wait_for_more(
+    chain: Chain, consortium: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_pace(monkeypatch, 3600)
+    monkeypatch.setattr(pace, "LULL", 0.05)
+    await submit(chain, consortium)
+    async with asyncio.timeout(1.5):  # BatchTimeout is 2 s
+        waiting = [submit(chain, consortium) for _ in range(3)]
+        assert await asyncio.gather(*waiting) == [2] * 3
+
+
 async def test_batch_timeout_bounds_what_pace_would_hold(
     chain: Chain, consortium: Consortium, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leading, "PACE", 3600)
+    set_pace(monkeypatch, 3600)
     await submit(chain, consortium)
     async with asyncio.timeout(4.0):
         await submit(chain, consortium)
