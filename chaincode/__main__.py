@@ -54,7 +54,9 @@ Environment (flags win):
                                TLS when dialling a peer
 
 With --reload each saved version of the code takes over on the same address and package id, once
-it was loaded; a version with a mistake is told with its line, and the old one serves on.
+it was loaded; a version with a mistake is told with its line, and the old one serves on. A peer
+takes one registration of a package id at a time: with --peer-address the old version hangs up
+before the new one dials.
 
 SIGTERM and SIGINT let running transactions end (--grace) and then stop.
 No argument, key, value or result is ever logged; -v adds sizes and digests.
@@ -72,6 +74,12 @@ class _Options:
     metrics_address: str | None
     capacity: Capacity
     grace: float
+
+    @property
+    def dials(self) -> bool:
+        """Whether it dials a peer: an address to listen on wins over the peer's."""
+        listens = self.address or os.environ.get("CHAINCODE_SERVER_ADDRESS")
+        return bool(self.peer_address) and not listens
 
 
 @click.command(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
@@ -178,9 +186,7 @@ async def _serve(options: _Options, chaincode: Chaincode) -> None:
     # What is loaded by now stays for good: the garbage collector need not look at it again.
     gc.collect()
     gc.freeze()
-    # CORE_PEER_ADDRESS alone means a launched chaincode; an address to listen on wins over it.
-    listens = options.address or os.environ.get("CHAINCODE_SERVER_ADDRESS")
-    if options.peer_address and not listens:
+    if options.dials:
         await _dial(options, chaincode, observer, stopping)
     else:
         await _listen(options, chaincode, observer, stopping)
@@ -194,10 +200,14 @@ async def _develop(options: _Options, trees: Sequence[Path]) -> None:
     if options.metrics_address:
         raise ConfigurationError("--reload serves no metrics: leave --metrics-address out")
     environment = dict(os.environ)
-    environment["CHAINCODE_SERVER_ADDRESS"] = read_server_address(os.environ, options.address)
     environment["CHAINCODE_ID"] = read_chaincode_id(os.environ, options.chaincode_id)
-    target = Target("", environment)
-    validate_bindable(target.settings(options.grace).address)
+    if options.dials:
+        target = Target("", environment, options.peer_address or "")
+        target.client_settings(options.grace)
+    else:
+        environment["CHAINCODE_SERVER_ADDRESS"] = read_server_address(os.environ, options.address)
+        target = Target("", environment)
+        validate_bindable(target.settings(options.grace).address)
     orders = Orders(options.served, (target,), options.grace)
     reloader = Reloader(orders, tell=lambda news: click.echo(describe(news), err=True), trees=trees)
     await reloader.run(stop_on_signals())

@@ -22,16 +22,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import chaincode
+from chaincode.dialer import ChaincodeDialer
 from chaincode.errors import ConfigurationError
 from chaincode.loading import load_chaincode
 from chaincode.logs import configure_logging
 from chaincode.response import Chaincode, Response
 from chaincode.server import ChaincodeServer
 from chaincode.settings import (
+    ClientSettings,
     ServerSettings,
+    load_client_tls,
     load_server_tls,
     read_chaincode_id,
     read_server_address,
+    validate_address,
 )
 from chaincode.stub import Stub
 
@@ -53,10 +57,21 @@ class Target:
     Attributes:
         label: whose it is, for the log; may be empty.
         environment: variables as `python -m chaincode` reads them: address, package id, TLS files.
+        peer_address: `host:port` of the peer to dial; empty if peers dial the chaincode.
     """
 
     label: str
     environment: Mapping[str, str]
+    peer_address: str = ""
+
+    def client_settings(self, grace: float) -> ClientSettings:
+        """For dialling `peer_address`, as the variables say. ConfigurationError."""
+        return ClientSettings(
+            chaincode_id=read_chaincode_id(self.environment),
+            peer_address=validate_address(self.peer_address, "--peer-address"),
+            tls=load_client_tls(self.environment),
+            grace=grace,
+        )
 
     def settings(self, grace: float) -> ServerSettings:
         """As the variables say, beside another server on the same port. ConfigurationError."""
@@ -83,6 +98,11 @@ class Orders:
     targets: tuple[Target, ...]
     grace: float
 
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether two versions cannot be at work at once: a peer takes one registration an id."""
+        return any(target.peer_address for target in self.targets)
+
     def build(self) -> str:
         """One line."""
         return json.dumps(asdict(self))
@@ -91,7 +111,7 @@ class Orders:
 def open_orders(line: str) -> Orders:
     """What `Orders.build` wrote."""
     raw = json.loads(line)
-    targets = tuple(Target(one["label"], one["environment"]) for one in raw["targets"])
+    targets = tuple(Target(**one) for one in raw["targets"])
     return Orders(raw["place"], targets, raw["grace"])
 
 
@@ -173,16 +193,36 @@ def _load(place: str) -> Chaincode | None:
     return loaded
 
 
+class _Dialling:
+    """A dialer with a server's start and stop."""
+
+    def __init__(self, dialer: ChaincodeDialer) -> None:
+        self._dialer = dialer
+
+    async def start(self) -> None:
+        self._running = asyncio.create_task(self._dialer.run())
+
+    async def stop(self) -> None:
+        await self._dialer.stop()
+        await self._running
+
+
+def _open(target: Target, grace: float, loaded: Chaincode) -> ChaincodeServer | _Dialling:
+    served = _Labelled(target.label, loaded)
+    if target.peer_address:
+        return _Dialling(ChaincodeDialer(target.client_settings(grace), served))
+    return ChaincodeServer(target.settings(grace), served)
+
+
 async def _serve(orders: Orders, loaded: Chaincode) -> bool:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_reader(sys.stdin.fileno(), stopping.set)  # nothing more is said there, but its end
-    servers: list[ChaincodeServer] = []
+    servers: list[ChaincodeServer | _Dialling] = []
     try:
         for target in orders.targets:
-            settings = target.settings(orders.grace)
-            servers.append(ChaincodeServer(settings, _Labelled(target.label, loaded)))
+            servers.append(_open(target, orders.grace, loaded))
             await servers[-1].start()
     except ConfigurationError as error:
         logger.error(NOT_LISTENING, extra={"problem": str(error)})

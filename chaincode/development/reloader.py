@@ -106,6 +106,8 @@ class Reloader:
         return None
 
     async def _take_over(self, loaded: _Child, began: float | None) -> None:
+        if self._child is not None and self._orders.one_at_a_time:
+            await self._child.end()
         problem = await loaded.serve()
         if problem:
             self._tell(Broken(problem, self._child is not None))

@@ -48,17 +48,16 @@ SECONDS = 20.0
 class Loop:
     """A running reloader and what it told."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, peer_address: str = "") -> None:
         self.file = folder / "greetings.py"
         self.told: list[News] = []
         self.port = _free_port()
         self.stopping = asyncio.Event()
         self._changed = asyncio.Event()
-        environment = {
-            "CHAINCODE_ID": "greeting:1",
-            "CHAINCODE_SERVER_ADDRESS": f"127.0.0.1:{self.port}",
-        }
-        orders = Orders("greetings:chaincode", (Target("Org1", environment),), grace=5)
+        environment = {"CHAINCODE_ID": "greeting:1"}
+        if not peer_address:
+            environment["CHAINCODE_SERVER_ADDRESS"] = f"127.0.0.1:{self.port}"
+        orders = Orders("greetings:chaincode", (Target("Org1", environment, peer_address),), 5)
         self.reloader = Reloader(orders, tell=self._tell)
 
     def save(self, greeting: str) -> None:
@@ -83,9 +82,11 @@ class Loop:
 
 
 @asynccontextmanager
-async def running(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Loop]:
+async def running(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, peer_address: str = ""
+) -> AsyncIterator[Loop]:
     monkeypatch.chdir(folder)  # a child finds modules where it was started
-    loop = Loop(folder)
+    loop = Loop(folder, peer_address)
     loop.save("hello")
     task = asyncio.create_task(loop.reloader.run(loop.stopping))
     try:
@@ -106,6 +107,38 @@ async def connected(port: int) -> AsyncIterator[Any]:
         await stream.write(ChaincodeMessage(type=ChaincodeMessage.REGISTERED))
         await stream.write(ChaincodeMessage(type=ChaincodeMessage.READY))
         yield stream
+
+
+class Peer(chaincode_shim_pb2_grpc.ChaincodeSupportServicer):  # type: ignore[misc]
+    """A peer in development mode: it takes one registration at a time."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self._registered = asyncio.Event()
+        self._stream: Any = None
+
+    async def Register(self, _: Any, context: Any) -> None:
+        assert (await context.read()).type == ChaincodeMessage.REGISTER
+        if self._stream is not None:
+            self.refused += 1
+            await context.abort(grpc.StatusCode.UNKNOWN, "duplicate chaincodeID: greeting:1")
+        gone = asyncio.Event()
+        context.add_done_callback(lambda _: gone.set())
+        await context.write(ChaincodeMessage(type=ChaincodeMessage.REGISTERED))
+        await context.write(ChaincodeMessage(type=ChaincodeMessage.READY))
+        self._stream = context
+        self._registered.set()
+        try:
+            await gone.wait()
+        finally:
+            self._registered.clear()
+            self._stream = None
+
+    async def call(self, function: str, *args: str) -> Response:
+        """The answer to one transaction, from whoever is registered."""
+        async with asyncio.timeout(SECONDS):
+            await self._registered.wait()
+            return await invoke(self._stream, function, *args)
 
 
 async def invoke(stream: Any, function: str, *args: str) -> Response:
@@ -254,3 +287,22 @@ async def _refused(port: int) -> bool:
         return True
     writer.close()
     return False
+
+
+async def test_a_chaincode_that_dials_hangs_up_before_its_successor_dials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer, server = Peer(), grpc.aio.server()
+    chaincode_shim_pb2_grpc.add_ChaincodeSupportServicer_to_server(peer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with running(tmp_path, monkeypatch, f"127.0.0.1:{port}") as loop:
+            for version, greeting in enumerate(("hello", "jello", "cello"), start=1):
+                if version > 1:
+                    loop.save(greeting)
+                await loop.expect(Serving, version)
+                assert (await peer.call("Greet", "x")).payload == greeting.encode()
+        assert peer.refused == 0
+    finally:
+        await server.stop(None)
