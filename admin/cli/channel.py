@@ -1,9 +1,10 @@
-"""`medfabric channel`: channels of a network."""
+"""`medfabric channel`: channels of a network, their configuration and its changes."""
 
 from pathlib import Path
 
 import click
 
+from admin.cli.channelconfig import COMMANDS
 from admin.cli.frame import Context, Group, channel_option, with_context
 from admin.output import Output
 
@@ -14,11 +15,23 @@ from admin.output import Output
     examples=[
         "medfabric channel list",
         "medfabric channel show",
-        "medfabric channel fetch config --out config.block",
+        "medfabric channel propose --set batch.timeout=1s --out update.pb",
+        "medfabric channel sign update.pb --as CityClinic/Admin",
+        "medfabric channel submit update.pb",
     ],
 )
 def group() -> None:
-    """Channels: list, join, show their configuration, fetch blocks."""
+    """Channels: list, join, fetch blocks; show and change their configuration.
+
+    A change is a file that goes from administrator to administrator: propose writes it, diff
+    shows what it changes and whose signatures it lacks, sign adds one, submit sends it. The file
+    is a CONFIG_UPDATE envelope of Fabric's: 'peer channel signconfigtx' and 'peer channel update'
+    take it too, and what they write is taken here.
+    """
+
+
+for command in COMMANDS:
+    group.add_command(command)
 
 
 @group.command("list", examples=["medfabric channel list", "medfabric channel list --json"])

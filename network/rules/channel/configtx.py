@@ -31,6 +31,7 @@ from network.rules.policy.evaluation import Policy, PolicyUnsatisfied
 __all__ = [
     "NoDifference",
     "RefusedUpdate",
+    "apply_update",
     "authorize_update",
     "build_update_envelope",
     "compute_update",
@@ -195,6 +196,22 @@ def _authorize(
         return unflatten(proposed)
     except InvalidConfigTree as error:
         raise RefusedUpdate(f"could not turn configMap back to channelGroup: {error}") from None
+
+
+def apply_update(
+    config: ChannelConfig, update: configtx_pb2.ConfigUpdate
+) -> configtx_pb2.Config:
+    """Return the configuration that the update leads to, whoever signed it: for showing.
+
+    Raises `RefusedUpdate` where the update does not fit the configuration.
+    """
+    current = flatten(config.config.channel_group)
+    delta, _ = _read_delta(current, update)
+    try:
+        group = unflatten({**current, **delta})
+    except InvalidConfigTree as error:
+        raise RefusedUpdate(f"could not turn configMap back to channelGroup: {error}") from None
+    return configtx_pb2.Config(sequence=config.sequence + 1, channel_group=group)
 
 
 def list_guarded(
