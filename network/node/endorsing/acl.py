@@ -86,24 +86,44 @@ class AccessControl:
         return config
 
     def validate_local(self, policy: str, signed: SignedData) -> None:
-        """The signer is one of this organisation's "Admins" or "Members".
+        """The creator of a proposal is one of this organisation's "Admins" or "Members".
 
         Raises:
             AccessDenied: it is not.
         """
+        self._validate_local(
+            policy,
+            signed,
+            "Failed deserializing proposal creator",
+            "Failed verifying that proposal's creator",
+        )
+
+    def validate_local_request(self, resource: str, signed: SignedData) -> None:
+        """As `validate` for a local resource, in the words for what is not a proposal.
+
+        Raises:
+            AccessDenied: the signer may not use it.
+        """
+        self._validate_local(
+            LOCAL_POLICIES[resource],
+            signed,
+            "failed deserializing signed data identity",
+            "failed verifying that the signed data identity",
+        )
+
+    def _validate_local(
+        self, policy: str, signed: SignedData, deserializing: str, verifying: str
+    ) -> None:
         during = f"during channelless check policy with policy [{policy}]"
         try:
             identity = self._local.identity(signed.identity)
         except IdentityError as error:
-            raise AccessDenied(
-                f"Failed deserializing proposal creator {during}: [{error}]"
-            ) from None
+            raise AccessDenied(f"{deserializing} {during}: [{error}]") from None
         try:
             self._local.satisfies(identity, role_principal(self._local.name, _ROLES[policy]))
         except IdentityError as error:
             raise AccessDenied(
-                f"Failed verifying that proposal's creator satisfies local MSP principal "
-                f"{during}: [{error}]"
+                f"{verifying} satisfies local MSP principal {during}: [{error}]"
             ) from None
         try:
             verify_signature(identity, signed.data, signed.signature)

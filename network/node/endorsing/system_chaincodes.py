@@ -137,6 +137,15 @@ class Channels(Protocol):
         """The peer has joined the channel of the genesis block; raises JoinRefused."""
         ...
 
+    def join_by_snapshot(self, folder: str) -> None:
+        """The peer is joining the channel of the snapshot; raises JoinRefused."""
+        ...
+
+    @property
+    def joining_snapshot(self) -> str | None:
+        """The folder of the snapshot by which a channel is being joined, or None."""
+        ...
+
 
 class JoinRefused(Exception):
     """The channel cannot be joined; the text says why."""
@@ -171,10 +180,10 @@ class PeerConfiguration:
                     return self._get_config(_text(args[1]), signed)
                 case "GetChannels":
                     return self._list(signed)
-                case "JoinChainBySnapshot" | "JoinBySnapshotStatus":
-                    brackets = "[]" if function == "JoinChainBySnapshot" else ""
-                    self._validate(function, "", brackets, signed)
-                    return build_failure("this peer does not join channels by snapshot")
+                case "JoinChainBySnapshot":
+                    return self._join_by_snapshot(_text(args[1]), signed)
+                case "JoinBySnapshotStatus":
+                    return self._get_joining(signed)
         except Refused as refusal:
             return build_failure(str(refusal))
         return build_failure(f"Requested function {function} not found.")
@@ -209,12 +218,33 @@ class PeerConfiguration:
             return build_failure(str(error))
         return build_success()
 
+    def _join_by_snapshot(self, folder: str, signed: SignedData) -> Response:
+        if not folder:
+            return build_failure("Cannot join the channel, no snapshot directory provided")
+        self._validate("JoinChainBySnapshot", "", "[]", signed)
+        try:
+            self._channels.join_by_snapshot(folder)
+        except JoinRefused as error:
+            return build_failure(str(error))
+        return build_success()
+
+    def _get_joining(self, signed: SignedData) -> Response:
+        self._validate("JoinBySnapshotStatus", "", "", signed)
+        folder = self._channels.joining_snapshot
+        status = query_pb2.JoinBySnapshotStatus(
+            in_progress=folder is not None, bootstrapping_snapshot_dir=folder or ""
+        )
+        return build_success(status.SerializeToString())
+
     async def _get_config_block(self, channel_id: str, signed: SignedData) -> Response:
         self._validate("GetConfigBlock", f"[GetConfigBlock][{channel_id}]", "", signed, channel_id)
         channel = self._channels.get_channel(channel_id)
         if channel is None:
             return build_failure(f"Unknown channel ID, {channel_id}")
-        return build_success(await channel.get_config_block())
+        try:
+            return build_success(await channel.get_config_block())
+        except BlockNotFound as error:
+            return build_failure(str(error))
 
     def _get_config(self, channel_id: str, signed: SignedData) -> Response:
         if not channel_id:

@@ -54,7 +54,10 @@ class ChaincodeEvents:
             await channel.wait_for(number)
             if number >= channel.height:
                 raise GatewayError(StatusCode.ABORTED, channel.failure)
-            block = open_block(await channel.get_block(number))
+            try:
+                block = open_block(await channel.get_block(number))
+            except BlockNotFound as error:
+                raise GatewayError(StatusCode.ABORTED, str(error)) from None
             events = [event for event in chaincode_events(block) if is_match(event)]
             if events:
                 yield gateway_pb2.ChaincodeEventsResponse(

@@ -18,7 +18,13 @@ from fabric_protos.peer import transaction_pb2
 
 from network.node.ledger.ledger import CommittedBlock, Ledger
 from network.node.ledger.store import DEFAULT_STATE, MissingData, StateOptions
-from network.rules.blocks.block import header_hash, last_config_index, open_block, validate_block
+from network.rules.blocks.block import (
+    ChainTip,
+    header_hash,
+    last_config_index,
+    open_block,
+    validate_block,
+)
 from network.rules.channel.config import ChannelConfig
 from network.rules.identity.identity import serialize_identity
 from network.rules.lifecycle.collections import build_implicit_collection
@@ -49,7 +55,7 @@ class TxStatus:
 class PeerChannel:
     """A joined channel."""
 
-    def __init__(self, ledger: Ledger, newest: common_pb2.Block) -> None:
+    def __init__(self, ledger: Ledger, newest: common_pb2.Block | ChainTip) -> None:
         self.ledger = ledger
         self._newest = newest
 
@@ -79,7 +85,10 @@ class PeerChannel:
 
     @classmethod
     async def _wrap(cls, ledger: Ledger) -> PeerChannel:
-        return cls(ledger, open_block(await ledger.get_block(ledger.height - 1)))
+        last = ledger.height - 1
+        if last < ledger.origin.first_block:
+            return cls(ledger, ChainTip(last, ledger.tip_hash))
+        return cls(ledger, open_block(await ledger.get_block(last)))
 
     async def close(self) -> None:
         """The block being committed is finished and the files are released."""
@@ -181,7 +190,13 @@ class PeerChannel:
         return TxStatus(status.code, status.block)
 
     async def get_block(self, number: int) -> bytes:
-        """Block bytes, `number` below the height."""
+        """Block bytes, `number` below the height. Raises BlockNotFound below the first one kept."""
+        first = self.ledger.origin.first_block
+        if number < first:
+            raise BlockNotFound(
+                f"cannot serve block [{number}]. The ledger is bootstrapped from a snapshot."
+                f" First available block = [{first}]"
+            )
         return await self.ledger.get_block(number)
 
     async def wait_for(self, number: int) -> None:
@@ -192,7 +207,7 @@ class PeerChannel:
         """Block bytes. Raises BlockNotFound."""
         if number >= self.height:
             raise BlockNotFound(f"no such block number [{number}] in index")
-        return await self.ledger.get_block(number)
+        return await self.get_block(number)
 
     async def get_block_by_hash(self, block_hash: bytes) -> bytes:
         """The block with this header hash. Raises BlockNotFound."""
@@ -203,6 +218,7 @@ class PeerChannel:
 
     async def get_block_by_tx(self, tx_id: str) -> bytes:
         """The block that holds a transaction. Raises BlockNotFound."""
+        self._validate_kept(tx_id)
         found = await self.ledger.get_block_by_tx(tx_id)
         if found is None:
             raise BlockNotFound(f"no such transaction ID [{tx_id}] in index")
@@ -210,6 +226,7 @@ class PeerChannel:
 
     async def get_transaction(self, tx_id: str) -> bytes:
         """ProcessedTransaction bytes: the envelope and its code. Raises BlockNotFound."""
+        self._validate_kept(tx_id)
         found = await self.ledger.get_transaction(tx_id)
         if found is None:
             raise BlockNotFound(f"no such transaction ID [{tx_id}] in index")
@@ -219,17 +236,36 @@ class PeerChannel:
         return bytes(processed.SerializeToString())
 
     async def get_info(self) -> ledger_pb2.BlockchainInfo:
-        """Height and the hashes of the two newest headers."""
-        block = open_block(await self.get_block(self.height - 1))
-        return ledger_pb2.BlockchainInfo(
-            height=block.header.number + 1,
-            currentBlockHash=header_hash(block.header),
-            previousBlockHash=block.header.previous_hash,
+        """Height, the hashes of the two newest headers, and the snapshot it began with, if any."""
+        origin = self.ledger.origin
+        info = ledger_pb2.BlockchainInfo(
+            height=origin.first_block,
+            currentBlockHash=origin.last_hash,
+            previousBlockHash=origin.previous_hash,
         )
+        if self.height > origin.first_block:
+            header = open_block(await self.get_block(self.height - 1)).header
+            info.height = header.number + 1
+            info.currentBlockHash = header_hash(header)
+            info.previousBlockHash = header.previous_hash
+        if origin.first_block:
+            info.bootstrappingSnapshotInfo.SetInParent()
+            info.bootstrappingSnapshotInfo.lastBlockInSnapshot = origin.last_block
+        return info
 
     async def get_config_block(self) -> bytes:
-        """The newest config block."""
-        return await self.ledger.get_block(last_config_index(self._newest))
+        """The newest config block. Raises BlockNotFound where a snapshot stands in its place."""
+        if isinstance(self._newest, ChainTip):
+            return await self.get_block(self._newest.number)
+        return await self.get_block(last_config_index(self._newest))
+
+    def _validate_kept(self, tx_id: str) -> None:
+        record, first = self.ledger.find_transaction(tx_id), self.ledger.origin.first_block
+        if record is not None and record.block < first:
+            raise BlockNotFound(
+                f"details for the TXID [{tx_id}] not available. Ledger bootstrapped from a"
+                f" snapshot. First available block = [{first}]"
+            )
 
     # --- private data ---------------------------------------------------------------------------
 

@@ -17,6 +17,9 @@ from typing import Any
 
 from fabric_protos.common import common_pb2
 
+from network.node.ledger.snapshot_import import build_config
+from network.node.ledger.snapshot_requests import SnapshotRequests
+from network.node.ledger.sqlite_origin import Origin
 from network.node.ledger.sqlite_snapshot import SqliteSnapshot
 from network.node.ledger.sqlite_store import SqliteStore
 from network.node.ledger.store import (
@@ -34,9 +37,8 @@ from network.node.ledger.store import (
 from network.node.ledger.transient_store import RETENTION, TransientStore
 from network.rules.blocks.block import get_channel_id, header_hash
 from network.rules.channel.config import ChannelConfig
-from network.rules.identity.identity import IdentityError
 from network.rules.lifecycle.calls import DEFAULT_ENDORSEMENT, ChannelFacts
-from network.rules.lifecycle.collections import channel_collections
+from network.rules.lifecycle.collections import channel_collections, is_member
 from network.rules.lifecycle.definitions import (
     LIFECYCLE,
     ChaincodeDefinition,
@@ -44,7 +46,7 @@ from network.rules.lifecycle.definitions import (
     defined_chaincode,
     get_definition,
 )
-from network.rules.policy.evaluation import MalformedPolicy, compile_signature_policy
+from network.rules.snapshots.reconciliation import trim_to_hashes
 from network.rules.state.recorder import Recorder
 from network.rules.state.rwset import PrivateCollection, build_private_rwset, is_delete
 from network.rules.state.snapshot import Version
@@ -121,6 +123,7 @@ class Ledger:
         self.channel_id = config.channel_id
         self.transient = TransientStore(folder)
         self.fetch_private: FetchPrivate | None = None
+        self.snapshots = SnapshotRequests(store.path, store.channel_id, lambda: store.height)
         self.lifecycle_height = store.height
         """No block at or above it has touched chaincode definitions and approvals."""
         self._store = store
@@ -172,14 +175,7 @@ class Ledger:
     ) -> "Ledger":
         """Open the ledger in `folder`. Raises StoreError with what to do."""
         store = await asyncio.to_thread(SqliteStore.open, folder, state)
-        raw = store.get_block(store.last_config)
-        if raw is None:
-            raise StoreError(
-                f"{store.path}: no configuration block: joining was interrupted. Remove the folder"
-                " and join the channel again."
-            )
-        config = ChannelConfig.from_block(common_pb2.Block.FromString(raw))
-        return cls(folder, store, config, identity, key_rule, state)
+        return cls(folder, store, _read_config(store), identity, key_rule, state)
 
     # --- committing ---------------------------------------------------------------------------
 
@@ -305,7 +301,8 @@ class Ledger:
         if _changes_lifecycle(updates):
             # Raised first: a snapshot with the block then never passes for one without.
             self.lifecycle_height = number + 1
-        self._store.commit(commit)
+        with self.snapshots.committing(number):
+            self._store.commit(commit)
         return CommittedBlock(
             number,
             commit.raw,
@@ -378,6 +375,16 @@ class Ledger:
     def commit_hash(self) -> bytes:
         """The commit hash of the last block, b"" before block 1."""
         return self._store.commit_hash
+
+    @property
+    def origin(self) -> Origin:
+        """Where the ledger begins: at the genesis block or after a snapshot's last one."""
+        return self._store.origin
+
+    @property
+    def tip_hash(self) -> bytes:
+        """The header hash of the last block, kept or a snapshot's."""
+        return self._store.tip_hash
 
     @property
     def failure(self) -> str:
@@ -456,9 +463,14 @@ class Ledger:
         return self._store.get_transaction(tx_id) is not None
 
     def tx_status(self, tx_id: str) -> TxStatus | None:
-        """Return what became of a transaction, None while it is not in a block."""
+        """Return what became of a transaction, None while it is not in a block.
+
+        None also for one of which the ledger's snapshot told nothing but the id.
+        """
         record = self._store.get_transaction(tx_id)
-        return TxStatus(record.code, record.block) if record else None
+        if record is None or record.block < self.origin.first_block:
+            return None
+        return TxStatus(record.code, record.block)
 
     async def wait_for_tx(self, tx_id: str) -> TxStatus:
         """Return what became of a transaction, as soon as its block is committed."""
@@ -490,16 +502,25 @@ class Ledger:
 
     async def add_missing(self, found: Mapping[MissingData, bytes]) -> int:
         """Store late private data (bytes of each collection's KVRWSet); return how much fitted."""
+        # In the writer thread as a whole: no purge may come between judging and writing.
+        return int(await self._run(self._writer, self._fill_missing, found))
+
+    def _fill_missing(self, found: Mapping[MissingData, bytes]) -> int:
         fitting = []
         for missing, raw in found.items():
-            part = PrivateCollection(missing.namespace, missing.collection, raw)
-            if part.digest == missing.digest:
+            part = self._fit(missing, PrivateCollection(missing.namespace, missing.collection, raw))
+            if part is not None:
                 version = Version(missing.block, missing.tx)
                 changes = [PrivateUpdate(*change) for change in changes_of(part, version)]
                 fitting.append((missing, part, changes))
         if fitting:
-            await self._run(self._writer, self._store.fill_missing, fitting)
+            self._store.fill_missing(fitting)
         return len(fitting)
+
+    def _fit(self, missing: MissingData, part: PrivateCollection) -> PrivateCollection | None:
+        if not missing.digest:
+            return trim_to_hashes(part, self._store.get_expected_hashes(missing))
+        return part if part.digest == missing.digest else None
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` after every commit, in the event loop; return how to end that."""
@@ -510,6 +531,7 @@ class Ledger:
         """Finish the block being committed, then release the files."""
         async with self._commit_lock:
             self._failure = self._failure or f"channel {self.channel_id}: the ledger is closed"
+            await asyncio.to_thread(self.snapshots.close)
             await asyncio.to_thread(self._writer.shutdown)
             self._workers.shutdown(wait=False)
             self._store.close()
@@ -518,15 +540,25 @@ class Ledger:
             self._grown.notify_all()
 
     def _is_member(self, envelope: Any) -> bool:
-        try:
-            identity = self._config.msps.identity(self._identity)
-            policy = compile_signature_policy(envelope, self._config.msps)
-        except (IdentityError, MalformedPolicy):
-            return False
-        return policy.check_identities([identity])
+        return is_member(envelope, self._identity, self._config.msps)
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(pool, work, *args)
+
+
+def _read_config(store: SqliteStore) -> ChannelConfig:
+    """The configuration in force; a ledger that begins with a snapshot may have no block of it."""
+    raw = store.get_block(store.last_config)
+    if raw is not None:
+        return ChannelConfig.from_block(common_pb2.Block.FromString(raw))
+    with store.snapshot() as snapshot:
+        stored = snapshot.get_state("", CONFIG_KEY)
+    if stored is None:
+        raise StoreError(
+            f"{store.path}: no configuration: joining was interrupted. Remove the folder and join"
+            " the channel again."
+        )
+    return build_config(store.channel_id, stored.value)
 
 
 class _Prepared:
@@ -563,7 +595,7 @@ def channel_facts(config: ChannelConfig) -> ChannelFacts:
 
 def _index(checked: Sequence[CheckedTransaction], codes: bytes) -> list[IndexedTransaction]:
     return [
-        IndexedTransaction(transaction.tx_id, code, transaction.timestamp)
+        IndexedTransaction(transaction.index_id, code, transaction.timestamp)
         for transaction, code in zip(checked, codes, strict=True)
     ]
 

@@ -20,6 +20,14 @@ from typing import Any
 from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 
 from network.node.ledger.sqlite_index import IndexWriter, create_index_tables, define_indexes
+from network.node.ledger.sqlite_origin import (
+    Origin,
+    create_origin_tables,
+    forget_expired,
+    forget_purged,
+    get_expected_hashes,
+    read_origin,
+)
 from network.node.ledger.sqlite_snapshot import SharedSnapshots, SqliteSnapshot, connect
 from network.node.ledger.store import (
     DEFAULT_STATE,
@@ -94,6 +102,7 @@ class SqliteStore:
         self._height: int = self._fact("height")
         self._commit_hash: bytes = self._fact("commit_hash")
         self._last_config: int = self._fact("last_config")
+        self.origin: Origin = read_origin(connection)
         self._tip_hash = self._read_tip_hash()
 
     @classmethod
@@ -129,6 +138,7 @@ class SqliteStore:
                 connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
                 connection.execute("INSERT INTO facts VALUES ('commit_hash', x'')")
             create_index_tables(connection)
+            create_origin_tables(connection)
             return cls(path, connection, state)
 
     @classmethod
@@ -145,6 +155,7 @@ class SqliteStore:
             connection = connect(path)
             _check_schema(path, connection)
             create_index_tables(connection)
+            create_origin_tables(connection)
             store = cls(path, connection, state)
             store._check_tip()
             return store
@@ -239,6 +250,11 @@ class SqliteStore:
                 (*below, limit),
             )
         ]
+
+    def get_expected_hashes(self, missing: MissingData) -> dict[bytes, bytes]:
+        """Return key hash → value hash of what data from before the ledger's snapshot holds."""
+        with _explained(self.path), self._snapshots.reader() as connection:
+            return get_expected_hashes(connection, missing[:4])
 
     def fill_missing(
         self, found: Iterable[tuple[MissingData, PrivateCollection, Sequence[PrivateUpdate]]]
@@ -399,6 +415,7 @@ class SqliteStore:
 
     def _purge(self, updates: UpdateBatch) -> None:
         """Remove purged keys from the write sets kept of earlier blocks, and their values."""
+        forget_purged(self._connection, updates.purged.items())
         for (namespace, collection, key_hash), version in updates.purged.items():
             at = (namespace, collection, key_hash)
             rows = self._connection.execute(
@@ -446,6 +463,7 @@ class SqliteStore:
             " AND EXISTS (SELECT 1 FROM hashes h WHERE h.namespace = e.namespace AND"
             " h.collection = e.collection AND h.key_hash = e.key_hash AND h.block = e.block)"
         )
+        forget_expired(self._connection, commit.number)
         rows = self._connection.execute(due + unchanged, (commit.number,)).fetchall()
         for statement in (
             "DELETE FROM hashes WHERE (namespace, collection, key_hash) = (?, ?, ?)",
@@ -486,7 +504,7 @@ class SqliteStore:
         row = self._connection.execute(
             "SELECT hash FROM blocks ORDER BY number DESC LIMIT 1"
         ).fetchone()
-        return bytes(row[0]) if row else b""
+        return bytes(row[0]) if row else self.origin.last_hash
 
     def _select(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         with _explained(self.path), self._snapshots.reader() as connection:
@@ -498,10 +516,11 @@ class SqliteStore:
 
     def _check_tip(self) -> None:
         row = self._connection.execute("SELECT count(*), max(number) FROM blocks").fetchone()
-        expected = (self._height, self._height - 1 if self._height else None)
+        kept = self._height - self.origin.first_block
+        expected = (kept, self._height - 1 if kept else None)
         if row != expected:
             raise StoreError(
-                f"{self.path}: damaged: {row[0]} blocks are stored, {self._height} are recorded."
+                f"{self.path}: damaged: {row[0]} blocks are stored, {kept} are recorded."
                 " Restore the folder from a backup, or remove it and join the channel again."
             )
 

@@ -50,7 +50,11 @@ class PrivateUpdate(NamedTuple):
 
 
 class MissingData(NamedTuple):
-    """Private data this peer should have and has not."""
+    """Private data this peer should have and has not.
+
+    `digest` is empty for data from before the snapshot with which the ledger begins: then each
+    key has a hash of its own (`get_expected_hashes`).
+    """
 
     block: int
     tx: int
@@ -156,6 +160,10 @@ class LedgerStore(Protocol):
 
     def get_missing(self, limit: int, before: MissingData | None = None) -> list[MissingData]:
         """Return private data that is missing, newest first, below `before` if it is given."""
+        ...
+
+    def get_expected_hashes(self, missing: MissingData) -> dict[bytes, bytes]:
+        """Return key hash → value hash of what data from before the ledger's snapshot holds."""
         ...
 
     def fill_missing(

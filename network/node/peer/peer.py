@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from fabric_protos.discovery import protocol_pb2_grpc
 from fabric_protos.gateway import gateway_pb2_grpc
-from fabric_protos.peer import chaincode_shim_pb2_grpc, peer_pb2_grpc
+from fabric_protos.peer import chaincode_shim_pb2_grpc, peer_pb2_grpc, snapshot_pb2_grpc
 
 from network.node.endorsing.acl import AccessControl
 from network.node.endorsing.chaincode_registry import (
@@ -52,6 +52,7 @@ from network.node.peer.joined_channels import JoinedChannels
 from network.node.peer.settings import (
     OrdererOverrides,
     get_data_folder,
+    get_snapshots_folder,
     read_addresses,
     read_concurrency,
     read_features,
@@ -62,6 +63,7 @@ from network.node.peer.settings import (
     read_time_window,
     read_tls,
 )
+from network.node.peer.snapshots import SnapshotService
 from network.node.peering.block_puller import BlockPuller
 from network.node.peering.membership import DEFAULT_PACE, Membership, MembershipService, Pace
 from network.node.peering.private_exchange import PrivateDataService, PrivateExchange
@@ -175,6 +177,7 @@ class Peer:
             self._build_puller,
             self._handle_join,
             self._handle_commit,
+            get_snapshots_folder(self._settings),
             read_state_options(self._settings),
         )
         self._access = AccessControl(self._identity.msp, self.channels.get_config)
@@ -255,6 +258,9 @@ class Peer:
     def _add_services(self) -> None:
         server, get_channel = self._grpc.grpc, self.channels.get_channel
         peer_pb2_grpc.add_EndorserServicer_to_server(EndorserService(self.endorser), server)
+        snapshot_pb2_grpc.add_SnapshotServicer_to_server(
+            SnapshotService(self._access, get_channel), server
+        )
         deliver = Deliver(
             get_channel,
             time_window=self._time_window.total_seconds(),
@@ -329,6 +335,7 @@ class Peer:
         self._follow_tls_roots()
         self._indexes.follow([channel])
         self.membership.wake()
+        self._exchange.wake()
 
     def _handle_commit(self, channel: PeerChannel, block: CommittedBlock) -> None:
         if block.config_changed:

@@ -191,6 +191,22 @@ def get_data_folder(settings: Settings) -> Path:
     return folder
 
 
+def get_snapshots_folder(settings: Settings) -> Path:
+    """ledger.snapshots.rootDir, or `snapshots` in peer.fileSystemPath.
+
+    Raises:
+        SettingsError: it is not an absolute path.
+    """
+    text = settings.get_text("ledger.snapshots.rootDir")
+    folder = Path(text) if text else (get_data_folder(settings) / "snapshots").absolute()
+    if not folder.is_absolute():
+        raise SettingsError(
+            f"ledger.snapshots.rootDir: invalid path: {text}. The path for the snapshot dir is"
+            " expected to be an absolute path"
+        )
+    return folder
+
+
 class OrdererOverrides:
     """peer.deliveryclient.addressOverrides: other addresses for orderers that a channel names."""
 

@@ -49,6 +49,9 @@ log = logging.getLogger("gossip.privdata")
 
 MAX_DIGESTS = 1000
 """Write sets asked for in one request."""
+_UNKNOWN = b""
+"""Stands for the hash of a write set from before the asking peer's snapshot. That peer has a hash
+of each key that it wants, and judges by those."""
 SOON = 2.0
 """Seconds until data that a block came without is asked for again."""
 
@@ -270,6 +273,10 @@ class PrivateExchange:
             self._reached.pop(channel_id, None)  # the next round begins anew
         return [*newest, *older]
 
+    def wake(self) -> None:
+        """Missing private data is looked for soon."""
+        self._missed.set()
+
     async def run(self) -> None:
         """Reconciles every channel until cancelled: soon after the start and after a block came
         without its private data, then ever more seldom, down to the interval of the settings."""
@@ -286,15 +293,18 @@ class PrivateExchange:
             self._missed.clear()
             channel_ids = self._membership.channel_ids
             for channel in filter(None, map(self._get_channel, channel_ids)):
-                try:
-                    count = await self.reconcile(channel)
-                except Exception:
-                    log.exception("channel %s: reconciling failed", channel.channel_id)
-                    continue
-                if count:
-                    log.info(
-                        "channel %s: %d private write sets have come", channel.channel_id, count
-                    )
+                await self._reconcile_all(channel)
+
+    async def _reconcile_all(self, channel: PeerChannel) -> None:
+        """Batch after batch, as long as one brings anything."""
+        total = 0
+        try:
+            while count := await self.reconcile(channel):
+                total += count
+        except Exception:
+            log.exception("channel %s: reconciling failed", channel.channel_id)
+        if total:
+            log.info("channel %s: %d private write sets have come", channel.channel_id, total)
 
     async def _pull(
         self, channel: PeerChannel, digests: Sequence[private_data_pb2.Digest]
@@ -313,7 +323,7 @@ class PrivateExchange:
                 part = PrivateCollection(
                     element.digest.namespace, element.digest.collection, element.rwset
                 )
-                if key in left and part.digest == element.digest.rwset_hash:
+                if key in left and element.digest.rwset_hash in (part.digest, _UNKNOWN):
                     found.append((left.pop(key), element.rwset))
         return found
 
@@ -365,10 +375,8 @@ class PrivateExchange:
             kept = channel.get_private_sets(digest.block_number).get(digest.tx_number)
             parts = [*parts, *(open_private_rwset(kept) if kept else ())]
         for part in parts:
-            if (part.namespace, part.collection, part.digest) == (
-                digest.namespace,
-                digest.collection,
-                digest.rwset_hash,
+            if (part.namespace, part.collection) == (digest.namespace, digest.collection) and (
+                digest.rwset_hash in (part.digest, _UNKNOWN)
             ):
                 return part.raw
         return None

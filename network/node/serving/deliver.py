@@ -49,7 +49,7 @@ class DeliverSource(Protocol):
         """How many blocks there are."""
 
     async def get_block(self, number: int) -> bytes:
-        """Block bytes, `number` below the height."""
+        """Block bytes, `number` below the height; raises LookupError when it is not kept."""
 
     async def wait_for(self, number: int) -> None:
         """Return when block `number` exists, or when `failure` says that it cannot come."""
@@ -153,7 +153,10 @@ class Deliver:
         number = wanted.first
         while True:
             await _wait_for_block(seek, source, number)
-            block = await source.get_block(number)
+            try:
+                block = await source.get_block(number)
+            except LookupError as error:
+                raise SeekRefused(common_pb2.NOT_FOUND, str(error)) from error
             session.validate()
             if seek.content is Content.HEADER_WITH_SIG:
                 block = _strip_data(block)

@@ -12,6 +12,7 @@ common/deliverclient/block_verification.go. The metadata slots (common.BlockMeta
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -33,6 +34,14 @@ NO_CONSENTERS: Mapping[int, bytes] = MappingProxyType({})
 
 class InvalidBlock(ValueError):
     """A block that does not continue the chain, or is not signed as the channel asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainTip:
+    """Number and header hash of a block that others follow but that need not be at hand."""
+
+    number: int
+    hash: bytes
 
 
 class BlockSigner(Protocol):
@@ -235,8 +244,9 @@ def validate_block(
     """What a peer checks before it takes `block` after `previous`, in Fabric's order.
 
     Number, previous hash, metadata slots, well-formed envelopes, data hash, signatures
-    (BlockVerificationAssistant.VerifyBlock). `previous` None stands for a genesis block, which
-    nothing precedes and nobody signs: number 0 is asked and the policy is not.
+    (BlockVerificationAssistant.VerifyBlock). `previous` is a block or what is known of it (a
+    ChainTip); None stands for a genesis block, which nothing precedes and nobody signs: number 0 is
+    asked and the policy is not.
 
     Raises:
         InvalidBlock: with the reason; what the policy raised is its cause.
@@ -258,7 +268,9 @@ def validate_block(
 
 def _validate_position(block: Any, previous: Any | None) -> None:
     number = block.header.number
-    expected = 0 if previous is None else previous.header.number + 1
+    if previous is not None and not isinstance(previous, ChainTip):
+        previous = ChainTip(previous.header.number, header_hash(previous.header))
+    expected = 0 if previous is None else previous.number + 1
     if number != expected:
         raise InvalidBlock(
             f"expected block number is [{expected}] but actual block number inside block is "
@@ -266,12 +278,11 @@ def _validate_position(block: Any, previous: Any | None) -> None:
         )
     if previous is None:
         return
-    previous_hash = header_hash(previous.header)
-    if block.header.previous_hash != previous_hash:
+    if block.header.previous_hash != previous.hash:
         raise InvalidBlock(
             f"Header.PreviousHash of block [{number}] is different from Hash(block.Header) of "
             f"previous block, received: {block.header.previous_hash.hex()}, "
-            f"expected: {previous_hash.hex()}"
+            f"expected: {previous.hash.hex()}"
         )
 
 

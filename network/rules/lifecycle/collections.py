@@ -14,6 +14,7 @@ from fabric_protos.msp import msp_principal_pb2
 from fabric_protos.peer import collection_pb2
 from google.protobuf.message import DecodeError
 
+from network.rules.identity.identity import IdentityError
 from network.rules.lifecycle.definitions import (
     LIFECYCLE,
     ChaincodeDefinition,
@@ -24,6 +25,7 @@ from network.rules.lifecycle.definitions import (
     implicit_collection_org,
     members_policy,
 )
+from network.rules.policy.evaluation import MalformedPolicy, compile_signature_policy
 from network.rules.state.recorder import CollectionNames, Recorder, SimulationError
 
 _NAME = re.compile(r"\A[A-Za-z0-9-]+([A-Za-z0-9_-]+)*\Z")
@@ -108,6 +110,17 @@ def check_permission(
     if open_to_all or is_member(config.member_orgs_policy.signature_policy):
         return Permission(read=True, write=True)
     return Permission(read=not config.member_only_read, write=not config.member_only_write)
+
+
+def is_member(policy: Any, identity: bytes, msps: Any) -> bool:
+    """Whether a peer's SerializedIdentity satisfies a member policy (SignaturePolicyEnvelope).
+
+    `msps` is the channel's MspManager. What cannot be evaluated takes nobody.
+    """
+    try:
+        return compile_signature_policy(policy, msps).check_identities([msps.identity(identity)])
+    except (IdentityError, MalformedPolicy):
+        return False
 
 
 def denied(access: str, chaincode: str, collection: str) -> SimulationError:

@@ -40,12 +40,15 @@ class CheckedTransaction:
     `form` is the verdict on structure and creator (checks 1–7), `content` the one on what it
     carries (9–15); between the two the ledger is asked whether the id is known, and that code
     wins over `content`. `tx_id` and `type` are the header's, also of invalid transactions ("" and
-    -1 when unreadable). `endorsers` are the distinct identities with a right signature.
+    -1 when unreadable); `index_id` is the id under which the ledger finds the transaction, which a
+    config transaction's header does not carry. `endorsers` are the distinct identities with a right
+    signature.
     """
 
     form: int
     content: int = VALID
     tx_id: str = ""
+    index_id: str = ""
     type: int = -1
     timestamp: bytes = b""
     creator: bytes = b""
@@ -99,17 +102,24 @@ def check_transaction(raw: bytes, channel_id: str, msps: MspManager) -> CheckedT
 
 def _read_header(checked: CheckedTransaction, payload: Any) -> CheckedTransaction:
     """Take what the ledger indexes, as far as it can be read; nothing is judged here."""
+    if not payload.HasField("header"):
+        return checked
     try:
         header = common_pb2.ChannelHeader.FromString(payload.header.channel_header)
-        creator = common_pb2.SignatureHeader.FromString(payload.header.signature_header).creator
     except DecodeError:
         return checked
+    try:
+        signature = common_pb2.SignatureHeader.FromString(payload.header.signature_header)
+    except DecodeError:
+        return replace(checked, index_id=header.tx_id)
     return replace(
         checked,
         tx_id=header.tx_id,
+        # protoutil/txutils.go fn GetOrComputeTxIDFromEnvelope
+        index_id=header.tx_id or compute_tx_id(signature.nonce, signature.creator),
         type=header.type,
         timestamp=header.timestamp.SerializeToString(),
-        creator=creator,
+        creator=signature.creator,
     )
 
 
