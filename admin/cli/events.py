@@ -1,6 +1,7 @@
 """`medfabric events`: what happens on the channel, for people and for programs."""
 
 from admin.cli.context import Context
+from admin.cli.forwarding import forward, redeliver, secret
 from admin.cli.frame import Group, with_context
 from admin.cli.watching import build_watch
 from admin.output import Output
@@ -20,6 +21,8 @@ group = Group(
     ],
 )
 
+for command in (forward, redeliver, secret):
+    group.add_command(command)
 group.add_command(
     build_watch(
         "the channel",
