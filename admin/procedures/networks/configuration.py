@@ -5,7 +5,7 @@ signconfigtx` and `peer channel update` read and write.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -274,10 +274,11 @@ async def submit_proposal(
     *,
     file: Path | None = None,
     timeout: float = ARRIVAL,
+    countersign: bool = True,
 ) -> Submitted:
     """The change is in force at the orderer, and at every peer of the network that answers.
 
-    The sender signs as well, as `peer channel update` does.
+    With `countersign` the sender's signature is added, as `peer channel update` does.
 
     Raises:
         FaultError: it lacks signatures or does not fit the channel; nothing was sent.
@@ -285,7 +286,7 @@ async def submit_proposal(
         CommitStatusError: it was accepted but did not arrive in time.
     """
     async with open_orderer(surroundings, sender, proposal.channel_id) as (orderer, config):
-        signed = proposal.sign(sender)
+        signed = proposal.sign(sender) if countersign else proposal
         view = review(config, signed)
         require_ready(view, file)
         await submit(orderer, signed, sender)
@@ -361,18 +362,3 @@ def _is_admin(config: ChannelConfig, msp_id: str, pem: bytes) -> bool:
     except IdentityError:
         return False
     return True
-
-
-__all__: Sequence[str] = (
-    "LocalAdmin",
-    "ProposalView",
-    "Submitted",
-    "list_local_admins",
-    "make_proposal",
-    "open_orderer",
-    "read_config",
-    "require_ready",
-    "review",
-    "sign_as_needed",
-    "submit_proposal",
-)
