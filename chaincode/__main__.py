@@ -14,15 +14,15 @@ from typing import Any
 
 import click
 
-from chaincode.dialer import ChaincodeDialer
 from chaincode.errors import ConfigurationError
 from chaincode.loading import load_chaincode
-from chaincode.logs import configure_logging
-from chaincode.metrics import Metrics
-from chaincode.response import Chaincode
-from chaincode.server import ChaincodeServer, validate_bindable
-from chaincode.session import DEFAULT_CAPACITY, Capacity, NoObserver, Observer
-from chaincode.settings import (
+from chaincode.shim.dialer import ChaincodeDialer
+from chaincode.shim.interface import Chaincode
+from chaincode.shim.logs import configure_logging
+from chaincode.shim.metrics import Metrics
+from chaincode.shim.server import ChaincodeServer, validate_bindable
+from chaincode.shim.session import DEFAULT_CAPACITY, Capacity, NoObserver, Observer
+from chaincode.shim.settings import (
     ClientSettings,
     ServerSettings,
     load_client_tls,
@@ -171,7 +171,7 @@ def main(
 
 
 def _trace(chaincode: Chaincode) -> Chaincode:
-    from chaincode.tracing import Traced
+    from chaincode.shim.tracing import Traced
 
     return Traced(chaincode)
 

@@ -9,13 +9,12 @@ A refusal says what is missing, for the client's eyes: `attribute role=clinician
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from chaincode.contract import Context
+from chaincode.context import Context
 
 Arguments = Mapping[str, Any]
-Decide = Callable[["Context", Arguments], Awaitable[bool | str | None]]
+Decide = Callable[[Context, Arguments], Awaitable[bool | str | None]]
 
 
 class Access:

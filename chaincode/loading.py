@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 from chaincode.errors import ConfigurationError
-from chaincode.response import Chaincode
+from chaincode.shim.interface import Chaincode
 
 
 def load_chaincode(place: str) -> Chaincode:

@@ -22,13 +22,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import chaincode
-from chaincode.dialer import ChaincodeDialer
 from chaincode.errors import ConfigurationError
 from chaincode.loading import load_chaincode
-from chaincode.logs import configure_logging
-from chaincode.response import Chaincode, Response
-from chaincode.server import ChaincodeServer
-from chaincode.settings import (
+from chaincode.shim.dialer import ChaincodeDialer
+from chaincode.shim.interface import Chaincode
+from chaincode.shim.logs import configure_logging
+from chaincode.shim.response import Response
+from chaincode.shim.server import ChaincodeServer
+from chaincode.shim.settings import (
     ClientSettings,
     ServerSettings,
     load_client_tls,
@@ -37,7 +38,7 @@ from chaincode.settings import (
     read_server_address,
     validate_address,
 )
-from chaincode.stub import Stub
+from chaincode.shim.stub import Stub
 
 logger = logging.getLogger("chaincode.development")
 

@@ -78,7 +78,7 @@ def describe(news: News) -> str:
 
 
 def read_news(line: Mapping[str, Any]) -> News | None:
-    """The news in a line of the server's log (`chaincode.logs.JsonFormatter`), if there is any."""
+    """The news in a line of the server's log (`shim.logs.JsonFormatter`), if there is any."""
     message, label = line.get("message"), line.get("label", "")
     if message in ("transaction ended", "transaction cancelled"):
         return Ended(label, line["txid"], line["status"], line["ms"])

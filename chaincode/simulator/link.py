@@ -12,9 +12,9 @@ from fabric_protos.common import common_pb2
 from fabric_protos.peer import chaincode_pb2, proposal_pb2
 from google.protobuf.message import DecodeError
 
-from chaincode.handler import ChaincodeMessage
-from chaincode.response import Chaincode
-from chaincode.session import Session
+from chaincode.shim.handler import ChaincodeMessage
+from chaincode.shim.interface import Chaincode
+from chaincode.shim.session import Session
 from chaincode.simulator.people import Person
 from chaincode.simulator.simulation import Refused, Simulation
 

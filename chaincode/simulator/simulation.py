@@ -13,7 +13,7 @@ from typing import Any
 from fabric_protos.ledger.queryresult import kv_query_result_pb2
 from fabric_protos.peer import chaincode_shim_pb2 as shim
 
-from chaincode.handler import ChaincodeMessage
+from chaincode.shim.handler import ChaincodeMessage
 from chaincode.simulator.query import parse_query, run_query
 from chaincode.simulator.world import Entry, ReadWriteSet, Space, World, Write
 

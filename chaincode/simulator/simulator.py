@@ -16,8 +16,9 @@ from chaincode import canonical
 from chaincode.arguments import build_result
 from chaincode.contract import Contract, ContractChaincode
 from chaincode.errors import Conflict, read_contract_error
-from chaincode.handler import ChaincodeMessage
-from chaincode.response import Chaincode, Response, open_response
+from chaincode.shim.handler import ChaincodeMessage
+from chaincode.shim.interface import Chaincode
+from chaincode.shim.response import Response, open_response
 from chaincode.simulator.link import PeerLink, Proposal, build_proposal
 from chaincode.simulator.people import Person, Registrar
 from chaincode.simulator.simulation import Collection, Simulation

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chaincode.iterators import KeyModification
+from chaincode.shim.iterators import KeyModification
 
 Version = tuple[int, int]
 """(block, transaction)."""

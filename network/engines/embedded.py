@@ -48,7 +48,7 @@ PRELOAD = (
     "network.node.ordering.orderer",
     "network.node.peer.peer",
     "network.node.ca.service",
-    "chaincode.server",
+    "chaincode.shim.server",
 )
 TROUBLE = 3  # restarts after which a node that does not answer is given up
 LOG_LINES = 5  # of a failed node's log that an error shows

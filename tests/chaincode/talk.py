@@ -10,9 +10,10 @@ from fabric_protos.common import common_pb2
 from fabric_protos.peer import chaincode_pb2, proposal_pb2
 
 from chaincode.contract import Contract, ContractChaincode
-from chaincode.handler import ChaincodeMessage
-from chaincode.response import Chaincode, Response, open_response
-from chaincode.session import Capacity, Session
+from chaincode.shim.handler import ChaincodeMessage
+from chaincode.shim.interface import Chaincode
+from chaincode.shim.response import Response, open_response
+from chaincode.shim.session import Capacity, Session
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MODERN = chaincode_pb2.ChaincodeAdditionalParams(

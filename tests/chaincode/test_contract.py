@@ -20,8 +20,8 @@ from chaincode.errors import (
     NotFound,
     read_contract_error,
 )
-from chaincode.handler import ChaincodeMessage
 from chaincode.health import CONTRACTS, chaincode
+from chaincode.shim.handler import ChaincodeMessage
 from chaincode.simulator import Simulator
 from tests.chaincode.talk import Talk
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from admin.cli.development import dev
 from chaincode.__main__ import main
-from chaincode.stub import Stub
+from chaincode.shim.stub import Stub
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "chaincode.md"
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from chaincode.contract import Context, Contract, ContractChaincode, query, transaction
 from chaincode.errors import Conflict, PeerError
-from chaincode.iterators import Page
-from chaincode.statebased import KeyEndorsementPolicy, RoleType, open_key_endorsement_policy
-from chaincode.stub import Stub
+from chaincode.shim.iterators import Page
+from chaincode.shim.statebased import KeyEndorsementPolicy, RoleType, open_key_endorsement_policy
+from chaincode.shim.stub import Stub
 
 
 class StubContract(Contract, name="stub"):

@@ -17,8 +17,8 @@ from fabric_protos.peer import chaincode_pb2, chaincode_shim_pb2_grpc
 from chaincode.development.child import Orders, Target
 from chaincode.development.news import Broken, Ended, Failed, News, Printed, Serving, describe
 from chaincode.development.reloader import Reloader
-from chaincode.handler import ChaincodeMessage
-from chaincode.response import Response, open_response
+from chaincode.shim.handler import ChaincodeMessage
+from chaincode.shim.response import Response, open_response
 from tests.chaincode.talk import build_signed_proposal
 
 CONTRACT = """

@@ -13,16 +13,16 @@ import ssl
 
 from grpc_health.v1 import health_pb2
 
-from chaincode import renewal
 from chaincode.errors import ConfigurationError
-from chaincode.http2.server import Http2Server
-from chaincode.response import Chaincode
-from chaincode.services import ConnectService, HealthService
-from chaincode.session import MAX_MESSAGE_BYTES, NoObserver, Observer
-from chaincode.settings import ServerSettings, ServerTls
-from chaincode.streams import Streams
+from chaincode.shim import renewal
+from chaincode.shim.http2.server import Http2Server
+from chaincode.shim.interface import Chaincode
+from chaincode.shim.services import ConnectService, HealthService
+from chaincode.shim.session import MAX_MESSAGE_BYTES, NoObserver, Observer
+from chaincode.shim.settings import ServerSettings, ServerTls
+from chaincode.shim.streams import Streams
 
-logger = logging.getLogger("chaincode.server")
+logger = logging.getLogger("chaincode.shim.server")
 
 SERVICE = "protos.Chaincode"
 """The name under which the gRPC health service speaks of it (and under "")."""

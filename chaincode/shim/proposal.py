@@ -14,7 +14,7 @@ from fabric_protos.peer import proposal_pb2
 from google.protobuf.message import DecodeError
 
 from chaincode.errors import InvalidArgument
-from chaincode.iterators import read_timestamp
+from chaincode.shim.iterators import read_timestamp
 
 _NO_TIMESTAMP = common_pb2.ChannelHeader().timestamp
 

@@ -6,14 +6,14 @@ import asyncio
 from typing import Any
 
 from fabric_protos.peer import chaincode_pb2, chaincode_shim_pb2
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chaincode.errors import Conflict, PeerError
-from chaincode.handler import ChaincodeMessage, TransactionKey
-from chaincode.response import Response
-from chaincode.session import Capacity, Session
-from chaincode.stub import Stub
+from chaincode.shim.handler import ChaincodeMessage, TransactionKey
+from chaincode.shim.response import Response
+from chaincode.shim.session import Capacity, Session
+from chaincode.shim.stub import Stub
 
 BEHAVIOURS = (
     "nothing",
@@ -219,6 +219,19 @@ def test_every_transaction_is_answered(actions: list[tuple[Any, ...]], capacity:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(TRANSACTIONS, ANSWERS, STRAYS, PAUSES), max_size=40))
+@example(
+    [
+        ("transaction", "t1", build_input("parallel"), False),
+        ("pause", 2),
+        ("stray", ChaincodeMessage.INIT, "t1", b"\xff"),
+    ]
+)
+@example(
+    [
+        ("transaction", "t1", build_input("impatient"), False),
+        ("stray", ChaincodeMessage.INIT, "t1", b"\xff"),
+    ]
+)
 def test_strays_of_any_type_harm_nothing(actions: list[tuple[Any, ...]]) -> None:
     asyncio.run(talk(actions, Capacity(512, 16384)))
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
-from chaincode.http2 import frames
-from chaincode.http2.connection import Call, Connection, Receiver
-from chaincode.http2.frames import ConnectionFault
+from chaincode.shim.http2 import frames
+from chaincode.shim.http2.connection import Call, Connection, Receiver
+from chaincode.shim.http2.frames import ConnectionFault
 
 Service = Callable[[Call, str], Receiver]
 """Takes a call and its client's address."""

@@ -8,9 +8,9 @@ import logging
 
 import pytest
 
-from chaincode.handler import ChaincodeMessage
-from chaincode.session import Capacity
-from tests.chaincode.test_session_properties import BEHAVIOURS, Peer, build_input
+from chaincode.shim.handler import ChaincodeMessage
+from chaincode.shim.session import Capacity
+from tests.chaincode.shim.test_session_properties import BEHAVIOURS, Peer, build_input
 
 ROUNDS = 200
 

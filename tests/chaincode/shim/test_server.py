@@ -19,15 +19,15 @@ from fabric_protos.peer import chaincode_pb2, chaincode_shim_pb2, chaincode_shim
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chaincode.contract import Context, Contract, ContractChaincode, query, transaction
-from chaincode.dialer import ChaincodeDialer
 from chaincode.errors import ConfigurationError
-from chaincode.handler import ChaincodeMessage
-from chaincode.metrics import Metrics
-from chaincode.response import open_response
-from chaincode.server import SERVICE, ChaincodeServer
-from chaincode.session import Capacity
-from chaincode.settings import ClientSettings, ServerSettings, load_client_tls, load_server_tls
-from chaincode.streams import MESSAGE_OPTIONS
+from chaincode.shim.dialer import ChaincodeDialer
+from chaincode.shim.handler import ChaincodeMessage
+from chaincode.shim.metrics import Metrics
+from chaincode.shim.response import open_response
+from chaincode.shim.server import SERVICE, ChaincodeServer
+from chaincode.shim.session import Capacity
+from chaincode.shim.settings import ClientSettings, ServerSettings, load_client_tls, load_server_tls
+from chaincode.shim.streams import MESSAGE_OPTIONS
 from tests.chaincode.authority import Authority
 from tests.chaincode.talk import Talk
 
@@ -359,7 +359,7 @@ def run_program(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         timeout=60,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env={"PATH": os.environ["PATH"], **env},
     )
 
@@ -384,7 +384,7 @@ def test_sigterm_ends_the_program_with_0() -> None:
         [sys.executable, "-m", "chaincode", "--log-format", "text"],
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env=os.environ | {"CHAINCODE_SERVER_ADDRESS": "127.0.0.1:0", "CHAINCODE_ID": "cc:1"},
     )
     assert process.stderr is not None

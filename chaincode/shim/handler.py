@@ -270,17 +270,17 @@ class Handler:
 
     def _receive_invocation(self, message: Message) -> Output:
         key = (message.channel_id, message.txid)
-        try:
-            chaincode_input = chaincode_pb2.ChaincodeInput.FromString(message.payload)
-        except DecodeError:
-            text = b"failed to unmarshal input: the payload is not a ChaincodeInput"
-            return Output((_build_error(key, text),))
         events: tuple[Event, ...] = ()
         conversation = self._conversations.get(key)
         if conversation is not None and conversation.live:
             # The peer gave up on the first run (its execute timeout) and the client sent the same
             # proposal again. The first run's answers must not reach the second.
             events = (Superseded(key), *self._end(key, conversation))
+        try:
+            chaincode_input = chaincode_pb2.ChaincodeInput.FromString(message.payload)
+        except DecodeError:
+            text = b"failed to unmarshal input: the payload is not a ChaincodeInput"
+            return Output((_build_error(key, text),), events)
         run, self._next_run = self._next_run, self._next_run + 1
         unanswered = self._conversations.get(key)
         if unanswered is None:

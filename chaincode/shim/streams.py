@@ -13,10 +13,10 @@ from typing import Any
 
 import grpc
 
-from chaincode.handler import Message
-from chaincode.session import MAX_MESSAGE_BYTES, Capacity, Observer, Session
+from chaincode.shim.handler import Message
+from chaincode.shim.session import MAX_MESSAGE_BYTES, Capacity, Observer, Session
 
-logger = logging.getLogger("chaincode.streams")
+logger = logging.getLogger("chaincode.shim.streams")
 
 FLUSH_SECONDS = 2.0
 """How long the last messages may take to leave when a stream ends."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chaincode.handler import (
+from chaincode.shim.handler import (
     Abandoned,
     Answered,
     ChaincodeMessage,

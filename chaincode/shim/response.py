@@ -1,14 +1,10 @@
-"""What a chaincode answers, and what a chaincode is to the shim."""
+"""What a chaincode answers: Fabric's `protos.Response` as a value."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 from fabric_protos.peer import proposal_response_pb2
-
-if TYPE_CHECKING:
-    from chaincode.stub import Stub
 
 OK = 200
 ERROR_THRESHOLD = 400
@@ -42,15 +38,3 @@ def open_response(raw: bytes) -> Response:
     """The response in these bytes. Raises `google.protobuf.message.DecodeError`."""
     message = proposal_response_pb2.Response.FromString(raw)
     return Response(message.status, message.message, message.payload)
-
-
-class Chaincode(Protocol):
-    """What the shim calls; `contract.ContractChaincode` is the one that most people use."""
-
-    async def init(self, stub: Stub) -> Response:
-        """Answer an INIT message (a definition with `--init-required`)."""
-        ...
-
-    async def invoke(self, stub: Stub) -> Response:
-        """Answer a TRANSACTION message."""
-        ...

@@ -20,10 +20,10 @@ from fabric_protos.peer import (
 )
 from google.protobuf.message import DecodeError
 
-from chaincode import compositekey
 from chaincode.errors import InvalidArgument, InvalidKey, PeerError, WriteInQuery
-from chaincode.handler import ChaincodeMessage, Invocation, Limits
-from chaincode.iterators import (
+from chaincode.shim import compositekey
+from chaincode.shim.handler import ChaincodeMessage, Invocation, Limits
+from chaincode.shim.iterators import (
     HistoryIterator,
     KeyValue,
     Page,
@@ -34,9 +34,9 @@ from chaincode.iterators import (
     open_key_value,
     open_page_metadata,
 )
-from chaincode.overlay import OwnWrites
-from chaincode.proposal import open_proposal
-from chaincode.response import ERROR, Response, open_response
+from chaincode.shim.overlay import OwnWrites
+from chaincode.shim.proposal import open_proposal
+from chaincode.shim.response import ERROR, Response, open_response
 
 WriteRecord = chaincode_shim_pb2.WriteRecord
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chaincode.errors import Busy, ContractError, MessageTooLarge, PeerError, StreamClosed
-from chaincode.handler import (
+from chaincode.shim.handler import (
     Abandoned,
     Answered,
     BecameReady,
@@ -32,11 +32,12 @@ from chaincode.handler import (
     Violated,
     describe_type,
 )
-from chaincode.logs import describe_failure, log_transaction
-from chaincode.response import ERROR, Chaincode, Response
-from chaincode.stub import Stub
+from chaincode.shim.interface import Chaincode
+from chaincode.shim.logs import describe_failure, log_transaction
+from chaincode.shim.response import ERROR, Response
+from chaincode.shim.stub import Stub
 
-logger = logging.getLogger("chaincode.session")
+logger = logging.getLogger("chaincode.shim.session")
 
 MAX_MESSAGE_BYTES = 100 * 1024 * 1024
 """What Fabric reads in one gRPC message (`internal/pkg/comm/config.go`), both ways."""

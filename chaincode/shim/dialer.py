@@ -12,12 +12,12 @@ from typing import Any
 import grpc
 from fabric_protos.peer import chaincode_shim_pb2_grpc
 
-from chaincode.response import Chaincode
-from chaincode.session import NoObserver, Observer
-from chaincode.settings import ClientSettings
-from chaincode.streams import MESSAGE_OPTIONS, Streams
+from chaincode.shim.interface import Chaincode
+from chaincode.shim.session import NoObserver, Observer
+from chaincode.shim.settings import ClientSettings
+from chaincode.shim.streams import MESSAGE_OPTIONS, Streams
 
-logger = logging.getLogger("chaincode.dialer")
+logger = logging.getLogger("chaincode.shim.dialer")
 
 # As Go's shim (`shim/internal/config.go`).
 OPTIONS = (

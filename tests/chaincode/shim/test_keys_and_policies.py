@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaincode import compositekey
 from chaincode.errors import InvalidArgument, InvalidKey
-from chaincode.statebased import KeyEndorsementPolicy, RoleType, open_key_endorsement_policy
+from chaincode.shim import compositekey
+from chaincode.shim.statebased import KeyEndorsementPolicy, RoleType, open_key_endorsement_policy
 
 VECTORS: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "vectors" / "chaincode" / "go_shim.json").read_text()
+    (Path(__file__).parents[2] / "vectors" / "chaincode" / "go_shim.json").read_text()
 )
 PARTS = st.text(st.characters(exclude_characters="\0\U0010ffff", codec="utf-8"))
 

@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from chaincode.errors import ConfigurationError, ContractError
-from chaincode.response import ERROR, Chaincode, Response
-from chaincode.stub import Stub
+from chaincode.shim.interface import Chaincode
+from chaincode.shim.response import ERROR, Response
+from chaincode.shim.stub import Stub
 
 TRACER = "medfabric.chaincode"
 SPAN = "chaincode.transaction"

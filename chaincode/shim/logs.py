@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chaincode.handler import Invocation
+    from chaincode.shim.handler import Invocation
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -39,7 +39,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One readable line: `12:00:00.000 info  chaincode.session: message (txid=…)`."""
+    """One readable line: `12:00:00.000 info  chaincode.shim.session: message (txid=…)`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line for this record."""

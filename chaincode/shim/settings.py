@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from chaincode.errors import ConfigurationError
-from chaincode.session import DEFAULT_CAPACITY, Capacity
+from chaincode.shim.session import DEFAULT_CAPACITY, Capacity
 
 Environment = Mapping[str, str]
 

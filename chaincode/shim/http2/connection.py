@@ -17,8 +17,8 @@ from urllib.parse import quote
 from hpack import Decoder
 from hpack.exceptions import HPACKError
 
-from chaincode.http2 import frames
-from chaincode.http2.frames import ConnectionFault
+from chaincode.shim.http2 import frames
+from chaincode.shim.http2.frames import ConnectionFault
 
 MAX_FRAME_BYTES = 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024

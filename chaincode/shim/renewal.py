@@ -12,10 +12,10 @@ import ssl
 from collections.abc import Callable
 
 from chaincode.errors import ConfigurationError
-from chaincode.http2.server import build_tls_context
-from chaincode.settings import ServerTls
+from chaincode.shim.http2.server import build_tls_context
+from chaincode.shim.settings import ServerTls
 
-logger = logging.getLogger("chaincode.renewal")
+logger = logging.getLogger("chaincode.shim.renewal")
 
 Load = Callable[[], ServerTls | None]
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
-from chaincode.handler import ChaincodeMessage, Message
-from chaincode.http2.connection import FAILED_PRECONDITION, INTERNAL, OK, Call
-from chaincode.session import Session
-from chaincode.streams import Streams
+from chaincode.shim.handler import ChaincodeMessage, Message
+from chaincode.shim.http2.connection import FAILED_PRECONDITION, INTERNAL, OK, Call
+from chaincode.shim.session import Session
+from chaincode.shim.streams import Streams
 
-logger = logging.getLogger("chaincode.server")
+logger = logging.getLogger("chaincode.shim.server")
 
 NOT_FOUND = 5
 

@@ -13,8 +13,8 @@ import pytest
 from cryptography import x509
 
 from chaincode.contract import Context, Contract, ContractChaincode, query
-from chaincode.server import ChaincodeServer
-from chaincode.settings import ServerSettings, load_server_tls
+from chaincode.shim.server import ChaincodeServer
+from chaincode.shim.settings import ServerSettings, load_server_tls
 from tests.chaincode.authority import Authority
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from chaincode.contract import Context, Contract, ContractChaincode, query
 from chaincode.errors import ConfigurationError, NotFound
-from chaincode.tracing import Traced
+from chaincode.shim.tracing import Traced
 from tests.chaincode.talk import Talk
 
 sdk = pytest.importorskip("opentelemetry.sdk.trace", reason="opentelemetry-sdk is not installed")
