@@ -235,6 +235,8 @@ class EmbeddedEngine:
         if supervisor:
             supervisor.signal(signal.SIGHUP)
             return
+        # A supervisor that was killed has left its last report, which tells nothing of the next.
+        (self.layout.run / processplan.REPORT).unlink(missing_ok=True)
         with (self.layout.run / processplan.LOG).open("ab") as log:
             subprocess.Popen(
                 [sys.executable, "-m", "network.engines.supervisor", str(self.layout.run)],
@@ -272,11 +274,16 @@ class EmbeddedEngine:
     async def _wait_for(self, listener: Listener, timeout: float) -> Listener | None:
         """None when it answers; the listener when it does not, or its node keeps ending."""
         deadline = time.monotonic() + timeout
+        before: int | None = None
         while time.monotonic() < deadline:
             if await wait_until_answered(listener, timeout=0.5):
                 return None
             state = self._states().get(listener.node)
-            if state and state.restarts >= TROUBLE and state.exit_code:
+            if state is None:
+                continue
+            # What it went through before, killed by hand perhaps, is no reason to give it up.
+            before = state.restarts if before is None else before
+            if state.restarts - before >= TROUBLE and state.exit_code:
                 return listener
         return listener
 

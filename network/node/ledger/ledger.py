@@ -317,12 +317,7 @@ class Ledger:
             self._config = prepared.config
         if committed.defined_chaincodes:
             self._definitions = {}
-        needed = {need.tx_id for need in prepared.needs}
-        if needed:
-            await self._run(self._workers, self.transient.purge, needed)
-        if committed.number % 100 == 0 and committed.number > RETENTION:
-            below = committed.number - RETENTION
-            await self._run(self._workers, self.transient.purge_below, below)
+        await self._forget_transient(prepared, committed.number)
         for tx_id, code in zip(committed.tx_ids, committed.codes, strict=True):
             for waiter in self._tx_waiters.pop(tx_id, ()):
                 if not waiter.done():
@@ -334,6 +329,18 @@ class Ledger:
                 logger.exception("a listener failed on block %d", committed.number)
         async with self._grown:
             self._grown.notify_all()
+
+    async def _forget_transient(self, prepared: "_Prepared", number: int) -> None:
+        """What waited for the block's transactions goes; a disk that refuses keeps it for now."""
+        needed = {need.tx_id for need in prepared.needs}
+        try:
+            if needed:
+                await self._run(self._workers, self.transient.purge, needed)
+            if number % 100 == 0 and number > RETENTION:
+                await self._run(self._workers, self.transient.purge_below, number - RETENTION)
+        except StoreError as error:
+            # The block is committed: nobody who waits for it may be kept waiting for this.
+            logger.warning("[%s] Private data in flight is kept: %s", self.channel_id, error)
 
     def _write_genesis(self, genesis: Any) -> None:
         block = common_pb2.Block.FromString(genesis.SerializeToString())

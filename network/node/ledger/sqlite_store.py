@@ -12,7 +12,7 @@ range. Numbers are SQLite's signed 64-bit integers.
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from network.node.ledger.store import (
     StateOptions,
     StoreError,
     TxRecord,
+    explain_fault,
 )
 from network.rules.state.rwset import MalformedRwset, PrivateCollection
 from network.rules.validation.mvcc import UpdateBatch
@@ -537,10 +538,14 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        # On a full disk SQLite may have rolled back by itself, and a COMMIT that failed may have
+        # left the transaction open: the next one could not begin.
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 @contextmanager
@@ -548,11 +553,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(
-            f"{path}: the ledger cannot be used: {error}. If the disk is full, free space and"
-            " start again; if the file is damaged, restore it from a backup, or remove the"
-            " channel's folder and join the channel again."
-        ) from error
+        raise StoreError(f"{path}: the ledger cannot be used: {explain_fault(error)}") from error
 
 
 def _open_writes(part: PrivateCollection) -> Sequence[Any]:

@@ -4,6 +4,8 @@ A block and everything it changes becomes visible at once and survives a crash, 
 `sqlite_store` implements it; the values here are what the two exchange.
 """
 
+import errno
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -15,6 +17,20 @@ from network.rules.validation.mvcc import UpdateBatch
 
 class StoreError(Exception):
     """The ledger's files cannot be used; the text says which and what to do."""
+
+
+def explain_fault(error: sqlite3.Error | OSError) -> str:
+    """What the disk or the database said, and what to do about it, in one line."""
+    # The lowest byte is the kind of an error, the others make it particular.
+    kind = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    if kind == sqlite3.SQLITE_FULL or getattr(error, "errno", None) == errno.ENOSPC:
+        return f"{error}. Free space on the disk; the peer then goes on by itself."
+    if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return (
+            f"{error}. Restore the file from a backup, or remove the channel's folder and join the"
+            " channel again."
+        )
+    return f"{error}. Look after the disk; what is stored stays as it is."
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from network.node.ledger.sqlite_snapshot import connect
-from network.node.ledger.store import StoreError
+from network.node.ledger.store import StoreError, explain_fault
 
 TRANSIENT_FILE = "transient.db"
 RETENTION = 20_000
@@ -78,7 +78,11 @@ class TransientStore:
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     self._connection.executemany(statement, rows)
-                finally:
                     self._connection.execute("COMMIT")
+                except sqlite3.Error:
+                    # Left open, it would not let the next one begin.
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
         except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}") from error
+            raise StoreError(f"{self._path}: {explain_fault(error)}") from error

@@ -28,6 +28,7 @@ from network.node.ordering.participation import DEFAULT_MAX_BODY, build_particip
 from network.node.ordering.registrar import Registrar
 from network.node.serving.connections import Connections, Credentials
 from network.node.serving.deliver import BlockFormat, Deliver, send_block
+from network.node.serving.folder_lock import FolderLock
 from network.node.serving.grpc_server import (
     DEFAULT_LIMITS,
     Limits,
@@ -59,6 +60,7 @@ class Orderer:
         """Raises SettingsError for whatever it cannot start with."""
         _validate_bootstrap(settings)
         self._settings = settings
+        self._folder_lock = FolderLock(_get_location(settings), "FileLedger.Location")
         self._metrics = CollectorRegistry(auto_describe=False)
         self._metrics_of_channels = ChannelMetrics(self._metrics, lambda: self.registrar.list())
         self._checks: dict[str, HealthCheck] = {}
@@ -95,6 +97,7 @@ class Orderer:
             SettingsError: the block folder cannot be used.
             ListenError: an address cannot be taken.
         """
+        await self._folder_lock.take()
         try:
             await self.registrar.open()
         except StoreError as error:
@@ -126,6 +129,7 @@ class Orderer:
         await self.connections.close()
         await self._admin.stop()
         await self._operations.stop()
+        self._folder_lock.release()
 
     def _add_services(self, settings: Settings) -> None:
         broadcast = Broadcast(self.registrar.get_serving, self._metrics, self.connections)

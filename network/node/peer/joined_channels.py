@@ -143,12 +143,10 @@ class JoinedChannels:
 
     def check_health(self) -> str:
         """Which channel cannot go on, and why; empty when all is well."""
-        failures = [
-            f"channel {channel.channel_id}: {channel.failure}"
-            for channel in self._channels.values()
-            if channel.failure
-        ]
-        return "; ".join(failures)
+        failures = {
+            channel_id: puller.fault for channel_id, (puller, _) in self._pullers.items()
+        } | {name: channel.failure for name, channel in self._channels.items() if channel.failure}
+        return "; ".join(f"channel {name}: {why}" for name, why in failures.items() if why)
 
     async def close(self) -> None:
         """No more blocks are pulled, and every ledger is closed."""

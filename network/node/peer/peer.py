@@ -69,6 +69,7 @@ from network.node.peering.membership import DEFAULT_PACE, Membership, Membership
 from network.node.peering.private_exchange import PrivateDataService, PrivateExchange
 from network.node.serving.connections import Connections
 from network.node.serving.deliver import Deliver
+from network.node.serving.folder_lock import FolderLock
 from network.node.serving.grpc_server import RotatingTls, Server, make_server
 from network.node.serving.http_server import HttpServer, read_http_tls
 from network.node.serving.limits import ConcurrencyLimits
@@ -96,6 +97,7 @@ class Peer:
         self._rotating = RotatingTls(self._tls.server) if self._tls.server else None
         self._overrides = OrdererOverrides(settings)
         self._time_window = read_time_window(settings)
+        self._folder_lock = FolderLock(get_data_folder(settings), "peer.fileSystemPath")
         self._connections = Connections(self._tls.client)
         self._orderers = OrdererStreams(self._connections)
         self._tasks: list[asyncio.Task[None]] = []
@@ -120,6 +122,7 @@ class Peer:
             SettingsError: the data folder cannot be used.
             ListenError: an address cannot be taken.
         """
+        await self._folder_lock.take()
         try:
             await self.channels.open()
         except StoreError as error:
@@ -154,6 +157,7 @@ class Peer:
         await self._orderers.close()
         await self._connections.close()
         await self._operations.stop()
+        self._folder_lock.release()
 
     async def _listen_for_chaincodes(self) -> None:
         """In development mode, where Fabric's samples let chaincodes dial."""

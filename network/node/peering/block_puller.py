@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fabric_protos.common import common_pb2
 from fabric_protos.orderer import ab_pb2, ab_pb2_grpc
 
+from network.node.ledger.ledger import LedgerHalted
+from network.node.ledger.store import StoreError
 from network.node.serving.connections import Connections
 from network.rules.blocks.block import InvalidBlock
 from network.rules.channel.config import ChannelConfig, OrdererEndpoint
@@ -58,7 +60,8 @@ class PullingChannel(Protocol):
         ...
 
     async def commit(self, block: common_pb2.Block) -> None:
-        """The block is checked and committed; raises InvalidBlock when it is not to be trusted."""
+        """The block is checked and committed; raises InvalidBlock when it is not to be trusted,
+        StoreError or LedgerHalted when it cannot be kept."""
         ...
 
 
@@ -96,6 +99,8 @@ class BlockPuller:
         self._backoff = backoff
         self.failure = ""
         """Why no block can be fetched at the moment; empty while all is well."""
+        self.fault = ""
+        """Why blocks that are there cannot be committed here; empty while they can."""
 
     async def run(self) -> None:
         """Fetches until cancelled."""
@@ -111,10 +116,15 @@ class BlockPuller:
                 self.failure = str(error)
             except grpc.aio.AioRpcError as error:
                 self.failure = f"orderer unreachable: {error.code().name} {error.details()}"
+            except (StoreError, LedgerHalted) as error:
+                self.failure = self.fault = (
+                    f"block {self._channel.height} is not committed: {error}"
+                )
             except Exception as error:
                 # A fault of ours must not end the channel: the block is fetched again.
                 log.exception("channel %s: committing failed", self._channel.channel_id)
                 self.failure = f"block {self._channel.height} could not be committed: {error}"
+                self.fault = f"{self.failure} (see the log)"
             if self._channel.height > height:
                 pause = self._backoff.first
             log.warning(
@@ -145,7 +155,7 @@ class BlockPuller:
                         f"orderer {endpoint.address} sent a block that is not to be trusted: "
                         f"{error}"
                     ) from None
-                self.failure = ""
+                self.failure = self.fault = ""
                 if self._channel.config.orderer_endpoints != endpoints:
                     raise _Unusable("the channel's orderers have changed")
         finally:
