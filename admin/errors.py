@@ -81,7 +81,10 @@ def unreachable_error(message: str, remedy: str = "", where: str = "") -> FaultE
 
 def to_fault(failure: BaseException) -> Fault:
     """The fault that an exception means."""
-    for judge in (_from_ours, _from_client, _from_engine, _from_topology, _from_system):
+    for judge in (
+        *(_from_ours, _from_client, _from_exchange),
+        *(_from_engine, _from_topology, _from_system),
+    ):
         fault = judge(failure)
         if fault is not None:
             return fault
@@ -198,6 +201,22 @@ def _is_a(failure: BaseException, module: str, name: str) -> bool:
     """Whether it is of a class whose module we would not load for this: not loaded, not raised."""
     kind: Any = getattr(sys.modules.get(module), name, None)
     return kind is not None and isinstance(failure, kind)
+
+
+def _from_exchange(failure: BaseException) -> Fault | None:
+    errors = "admin.exchange.errors"
+    if not _is_a(failure, errors, "ExchangeError"):
+        return None
+    if _is_a(failure, errors, "NotARecipient"):
+        return Fault(
+            ExitCode.REFUSED,
+            "not-a-recipient",
+            first_line(failure),
+            "",
+            "ask for it: medfabric record request RECORD --purpose CODE",
+        )
+    code = "seal-broken" if _is_a(failure, errors, "SealBroken") else "invalid-record"
+    return Fault(ExitCode.INVALID, code, first_line(failure))
 
 
 def _from_engine(failure: BaseException) -> Fault | None:

@@ -155,19 +155,22 @@ class Output:
             self._print_error(f"  → {fault.remedy}")
 
     @contextmanager
-    def progress(self, title: str, total: int | None = None) -> Iterator["Progress"]:
+    def progress(
+        self, title: str, total: int | None = None, *, in_bytes: bool = False
+    ) -> Iterator["Progress"]:
         """Progress on standard error: a live line at a terminal, a line a step elsewhere.
 
         Args:
             title: what is going on.
             total: steps to do, where known; shows rate and time left.
+            in_bytes: whether steps are bytes, shown as MB and MB/s.
         """
         if self.quiet:
             yield Progress()
         elif not self.console(error=True).is_terminal:
-            yield _PlainProgress(self, title, total)
+            yield _PlainProgress(self, title, total, in_bytes=in_bytes)
         else:
-            with _live(self.console(error=True), title, total) as live:
+            with _live(self.console(error=True), title, total, in_bytes=in_bytes) as live:
                 yield live
 
     def console(self, *, error: bool = False) -> "Console":
@@ -201,23 +204,42 @@ class Progress:
     def advance(self, count: int = 1) -> None:
         """So many more of the total are done."""
 
+    def reach(self, done: int) -> None:
+        """So many of the total are done altogether."""
+
+    def expect(self, total: int) -> None:
+        """The total has become known."""
+
 
 class _PlainProgress(Progress):
-    """A line for every step, for logs and pipes."""
+    """A line for every step, for logs and pipes; a line for every tenth of many or large ones."""
 
-    def __init__(self, output: Output, title: str, total: int | None) -> None:
+    def __init__(
+        self, output: Output, title: str, total: int | None, *, in_bytes: bool = False
+    ) -> None:
         self._output = output
         self._title = title
         self._total = total
         self._done = 0
+        self._in_bytes = in_bytes
 
     def step(self, text: str) -> None:
         self._output.note(f"{self._title}: {text}")
 
     def advance(self, count: int = 1) -> None:
-        before, self._done = self._done, self._done + count
-        if self._total and before * 10 // self._total != self._done * 10 // self._total:
-            self._output.note(f"{self._title}: {self._done} of {self._total}")
+        self.reach(self._done + count)
+
+    def reach(self, done: int) -> None:
+        before, self._done = self._done, done
+        if not self._total or before * 10 // self._total == done * 10 // self._total:
+            return
+        if not self._in_bytes:
+            self._output.note(f"{self._title}: {done} of {self._total}")
+        elif self._total >= _LARGE:
+            self._output.note(f"{self._title}: {done / 1e6:.0f} of {self._total / 1e6:.0f} MB")
+
+    def expect(self, total: int) -> None:
+        self._total = total
 
 
 class _LiveProgress(Progress):
@@ -232,21 +254,38 @@ class _LiveProgress(Progress):
     def advance(self, count: int = 1) -> None:
         self._bar.advance(self._task, count)
 
+    def reach(self, done: int) -> None:
+        self._bar.update(self._task, completed=done)
+
+    def expect(self, total: int) -> None:
+        self._bar.update(self._task, total=total)
+
+
+_LARGE = 50_000_000
+"""Bytes from which a transfer is worth a line in a log."""
+
 
 @contextmanager
-def _live(console: "Console", title: str, total: int | None) -> Iterator[Progress]:
+def _live(
+    console: "Console", title: str, total: int | None, *, in_bytes: bool
+) -> Iterator[Progress]:
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         MofNCompleteColumn,
         SpinnerColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
+        TransferSpeedColumn,
     )
     from rich.progress import Progress as Bar
 
     columns: list[Any] = [SpinnerColumn(), TextColumn("{task.description}")]
-    if total is not None:
+    if in_bytes:
+        columns += [BarColumn(bar_width=24), DownloadColumn(), TransferSpeedColumn()]
+        columns += [TimeRemainingColumn()]
+    elif total is not None:
         columns += [BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn()]
     with Bar(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
         yield _LiveProgress(bar, bar.add_task(title, total=total), title)

@@ -10,7 +10,7 @@ Start with :class:`Tree`, which builds a million leaves in one pass and gives pr
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 HASH_SIZE = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
@@ -67,13 +67,12 @@ class Tree:
     def build_inclusion_proof(self, index: int) -> list[bytes]:
         """Return PATH(index, D[n]) of RFC 9162 section 2.1.3.1; raises ``IndexError``."""
         self._require_index(index)
-        proof = []
-        for level in range(len(self._levels) - 1):
-            sibling = index ^ 1
-            if sibling * HASH_SIZE < len(self._levels[level]):
-                proof.append(self._node(level, sibling))
-            index >>= 1
-        return proof
+        return [self._node(level, number) for level, number in inclusion_nodes(index, len(self))]
+
+    @property
+    def levels(self) -> list[bytes]:
+        """The hashes of each level one after the other, leaves first, the root last."""
+        return self._levels
 
     def build_consistency_proof(self, size: int) -> list[bytes]:
         """Return PROOF(size, D[n]) of RFC 9162 section 2.1.4.1: the first ``size`` leaves are a
@@ -111,6 +110,23 @@ class Tree:
     def _require_index(self, index: int) -> None:
         if not 0 <= index < len(self):
             raise IndexError(f"leaf {index} is not in a tree of {len(self)}")
+
+
+def inclusion_nodes(index: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield (level, number) of each node of PATH(index, D[size]), lowest first.
+
+    For trees that are kept in files: level 0 holds the leaves, each level above half as many nodes,
+    rounded up.
+    """
+    count = size
+    level = 0
+    while count > 1:
+        sibling = index ^ 1
+        if sibling < count:
+            yield level, sibling
+        index >>= 1
+        count = (count + 1) // 2
+        level += 1
 
 
 def compute_root(leaf_hashes: Iterable[bytes]) -> bytes:

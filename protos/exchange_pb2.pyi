@@ -14,7 +14,7 @@ class SignedRequest(_message.Message):
     def __init__(self, request: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class FetchRequest(_message.Message):
-    __slots__ = ("channel_id", "access_id", "record_id", "version", "offset", "identity", "custodian", "timestamp")
+    __slots__ = ("channel_id", "access_id", "record_id", "version", "offset", "identity", "custodian", "timestamp", "tls_cert_hash", "length")
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     ACCESS_ID_FIELD_NUMBER: _ClassVar[int]
     RECORD_ID_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,8 @@ class FetchRequest(_message.Message):
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     CUSTODIAN_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    TLS_CERT_HASH_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
     channel_id: str
     access_id: str
     record_id: str
@@ -31,7 +33,9 @@ class FetchRequest(_message.Message):
     identity: bytes
     custodian: str
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, channel_id: _Optional[str] = ..., access_id: _Optional[str] = ..., record_id: _Optional[str] = ..., version: _Optional[int] = ..., offset: _Optional[int] = ..., identity: _Optional[bytes] = ..., custodian: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    tls_cert_hash: bytes
+    length: int
+    def __init__(self, channel_id: _Optional[str] = ..., access_id: _Optional[str] = ..., record_id: _Optional[str] = ..., version: _Optional[int] = ..., offset: _Optional[int] = ..., identity: _Optional[bytes] = ..., custodian: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., tls_cert_hash: _Optional[bytes] = ..., length: _Optional[int] = ...) -> None: ...
 
 class FetchResponse(_message.Message):
     __slots__ = ("opening", "content")

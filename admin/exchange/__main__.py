@@ -6,7 +6,6 @@ standard error when it cannot start.
 """
 
 import asyncio
-import contextlib
 import logging
 import signal
 import sys
@@ -26,7 +25,7 @@ from network.client.checkpoint import Checkpoint
 from network.client.errors import ClientError
 from network.client.peer import PeerClient
 from network.client.profile import Profile, load_surroundings
-from network.node.serving.grpc_server import ServerTls, make_server
+from network.node.serving.grpc_server import RotatingTls, ServerTls, make_server
 from network.rules.channel.config import ChannelConfig
 from protos import exchange_pb2_grpc
 
@@ -34,6 +33,10 @@ log = logging.getLogger("medfabric.exchange")
 
 GRACE = 5.0
 RETRY_DELAY = 0.5
+REFRESH = 15.0
+"""Seconds between looks at the channel's configuration: new members, revoked certificates."""
+TIDY = 600.0
+"""Seconds between looks for released keys whose time has run out."""
 
 
 def main(arguments: list[str]) -> int:
@@ -67,21 +70,35 @@ async def serve(place: ExchangePlace) -> None:
             health=Health(gateway, place.channel_id),
             store=RecordStore(place.store_url),
             keys=KeyRing(place.keys),
-            trust=await _await_trust(profile, place.channel_id),
+            trust=ChannelTrust(await _await_config(profile, place.channel_id)),
         )
-        tls = ServerTls(place.tls_key.read_bytes(), place.tls_certificate.read_bytes())
+        tls = RotatingTls(_build_tls(place, custodian.trust))
         server = make_server(tls)
         exchange_pb2_grpc.add_RecordExchangeServicer_to_server(
             RecordExchange(custodian), server.grpc
         )
         await server.start(place.address)
         log.info("Record exchange of %s listening on %s", profile.signer.msp_id, place.address)
-        following = asyncio.create_task(_follow(custodian, Checkpoint(place.checkpoint)))
+        work = [
+            asyncio.create_task(_follow(custodian, Checkpoint(place.checkpoint))),
+            asyncio.create_task(_refresh(place, custodian.trust, tls)),
+            asyncio.create_task(_tidy(custodian)),
+        ]
         await stopping.wait()
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
         await server.stop(GRACE)
+
+
+def _build_tls(place: ExchangePlace, trust: ChannelTrust) -> ServerTls:
+    """Mutual TLS: only who holds a certificate of a member's CA gets to say anything."""
+    return ServerTls(
+        place.tls_key.read_bytes(),
+        place.tls_certificate.read_bytes(),
+        client_auth_required=True,
+        client_roots=trust.tls_client_roots(),
+    )
 
 
 async def _follow(custodian: Custodian, checkpoint: Checkpoint) -> None:
@@ -93,19 +110,41 @@ async def _follow(custodian: Custodian, checkpoint: Checkpoint) -> None:
         await asyncio.sleep(RETRY_DELAY)
 
 
-async def _await_trust(profile: Profile, channel_id: str) -> ChannelTrust:
-    """Return the channel's members once the peer answers: it may still be starting."""
+async def _refresh(place: ExchangePlace, trust: ChannelTrust, tls: RotatingTls) -> None:
+    """Members that join, leave or revoke a certificate are known within `REFRESH` seconds."""
+    while True:
+        await asyncio.sleep(REFRESH)
+        try:
+            trust.replace(await _read_config(place.profile, place.channel_id))
+            tls.tls = _build_tls(place, trust)
+        except (ClientError, OSError) as failure:
+            log.warning("the channel's configuration was not read: %s", type(failure).__name__)
+
+
+async def _tidy(custodian: Custodian) -> None:
+    """Keys whose access has run out are destroyed, and what killed writers left behind."""
     while True:
         try:
-            return await _read_trust(profile, channel_id)
+            await custodian.take_back()
+            await asyncio.to_thread(custodian.store.remove_abandoned)
+        except (ClientError, OSError) as failure:
+            log.warning("not tidied: %s", type(failure).__name__)
+        await asyncio.sleep(TIDY)
+
+
+async def _await_config(profile: Profile, channel_id: str) -> ChannelConfig:
+    """Return the channel's configuration once the peer answers: it may still be starting."""
+    while True:
+        try:
+            return await _read_config(profile, channel_id)
         except ClientError as failure:
             log.warning("the peer does not answer yet: %s", type(failure).__name__)
         await asyncio.sleep(RETRY_DELAY)
 
 
-async def _read_trust(profile: Profile, channel_id: str) -> ChannelTrust:
+async def _read_config(profile: Profile, channel_id: str) -> ChannelConfig:
     async with PeerClient(profile.endpoint, profile.signer) as peer:
-        return ChannelTrust(ChannelConfig.from_block(await get_config_block(peer, channel_id)))
+        return ChannelConfig.from_block(await get_config_block(peer, channel_id))
 
 
 if __name__ == "__main__":

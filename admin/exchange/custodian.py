@@ -1,9 +1,13 @@
-"""The custodian's side: it follows the ledger and releases what was permitted, to nobody else."""
+"""The custodian's side: it follows the ledger and releases what was permitted, to nobody else.
+
+What no longer stands (consent withdrawn, record erased, time run out) it takes back: the wrapped
+keys are destroyed here, and the ledger tells the requester.
+"""
 
 import asyncio
-import hashlib
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from admin.errors import get_chaincode_answer
 from admin.exchange.errors import ExchangeError
@@ -16,7 +20,7 @@ from admin.exchange.trust import ChannelTrust
 from admin.procedures.networks.health import Health
 from chaincode import canonical
 from chaincode.directory.model import EncryptionKey
-from chaincode.records.model import AccessEvent, AccessView
+from chaincode.records.model import AccessEvent, AccessStanding, AccessView, Revocation
 from chaincode.records.model import Release as RecordedRelease
 from network.client import errors as client
 from network.client.checkpoint import Checkpoint
@@ -25,7 +29,14 @@ log = logging.getLogger("medfabric.exchange")
 
 DECIDED = "records.AccessDecided"
 PERMIT = "PERMIT"
-_CHUNK = 1 << 20
+NARROWING = frozenset(
+    {
+        *("consent.Granted", "consent.Amended", "consent.Revoked", "directory.DelegationRevoked"),
+        *("records.AccessRevoked", "records.Superseded", "records.Withdrawn", "records.Erased"),
+    }
+)
+"""Events after which something that was released may have to be taken back."""
+NO_LONGER_PERMITTED = "no-longer-permitted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,36 @@ class Custodian:
         async for event in events:
             if event.name == DECIDED:
                 await self._answer(_read_event(event.payload))
+            elif event.name in NARROWING:
+                await self.take_back()
+
+    async def take_back(self) -> list[str]:
+        """Destroy every released key whose access no longer stands; returns those accesses.
+
+        Where it is not the clock that ended it, the access is revoked on the ledger too, whose
+        event tells the requester.
+        """
+        ended = []
+        for access in await asyncio.to_thread(self.store.releases):
+            try:
+                if await self._end(access):
+                    ended.append(access)
+            except (ExchangeError, client.ClientError) as failure:
+                log.warning("access %s not taken back: %s", access, _reason(failure))
+        return ended
+
+    async def _end(self, access: str) -> bool:
+        standing = await self.health.evaluate("records:CheckAccess", access, result=AccessStanding)
+        if standing.view.release is None or any(record.stands for record in standing.records):
+            return False  # one whose release is being recorded this moment stays, too
+        await asyncio.to_thread(self.store.remove_release, access)
+        view = standing.view
+        if view.revocation is None and view.access.expires_at > datetime.now(UTC):
+            await self.health.submit(
+                "records:RevokeAccess", access, NO_LONGER_PERMITTED, result=Revocation
+            )
+        log.info("access %s taken back", access)
+        return True
 
     async def release(self, access: str) -> RecordedRelease | None:
         """Wrap the keys of a permitted access for its requester and record that on the ledger.
@@ -66,7 +107,7 @@ class Custodian:
         release = await asyncio.to_thread(self._wrap_all, view, await self._recipient(view))
         # Stored before it is recorded: what the ledger calls released can be fetched, and nobody
         # can fetch what the ledger does not call released.
-        self.store.put_release(access, release.encode())
+        await asyncio.to_thread(self.store.put_release, access, release.encode())
         done = await self.health.submit(
             "records:Release", access, release.digest.hex(), result=RecordedRelease
         )
@@ -105,20 +146,17 @@ class Custodian:
         return Release(view.access.id, keys)
 
     def _wrap(self, record: str, version: int, recipient: EncryptionKey) -> ReleasedKey:
-        header, digest = self._inspect(record, version)
-        wrapped = wrap_for(header.manifest, self.keys.unwrap(header), recipient.public_key)
-        return ReleasedKey(record, version, wrapped.key_id, wrapped.wrapped_key, digest)
+        header = self._read_header(record, version)
+        manifest = header.manifest
+        wrapped = wrap_for(manifest, self.keys.unwrap(header), recipient.public_key)
+        return ReleasedKey(record, version, wrapped.key_id, wrapped.wrapped_key, manifest.digest)
 
-    def _inspect(self, record: str, version: int) -> tuple[Header, bytes]:
+    def _read_header(self, record: str, version: int) -> Header:
         with self.store.reading(record, version) as source:
             header = read_header(source, self.trust.verify)
         if (header.manifest.record, header.manifest.version) != (record, version):
             raise NotStored(f"record {record} version {version}: another record lies in its place")
-        digest = hashlib.sha256()
-        with self.store.reading(record, version) as source:
-            while chunk := source.read(_CHUNK):
-                digest.update(chunk)
-        return header, digest.digest()
+        return header
 
 
 def _read_event(payload: bytes) -> AccessEvent:

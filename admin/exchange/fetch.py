@@ -1,12 +1,12 @@
-"""The requester's side: fetch what was released, resume where a transfer broke, check all of it."""
+"""The requester's side: fetch what was released, stretch by stretch, resume where it broke."""
 
-import asyncio
-import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -31,47 +31,77 @@ class Wanted:
     release_digest: bytes
 
 
+Progress = Callable[[int, int], None]
+"""Gets the bytes that are here and the sealed file's size; what it raises ends the transfer."""
+
+NO_PROGRESS: Progress = lambda done, size: None  # noqa: E731
+
+
 async def fetch_record(
     endpoint: Endpoint,
     wanted: Wanted,
     signer: Signer,
     target: Path,
     *,
-    now: datetime,
-    progress: Callable[[int, int], None] = lambda done, size: None,
+    progress: Progress = NO_PROGRESS,
+    stretch: int = 0,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ReleasedKey:
-    """The sealed file is at `target`, whole and as released; returns its key.
+    """The sealed file is at `target`, as long as its custodian says; returns its key.
 
-    An earlier attempt's `<target>.part` is taken up. `progress` gets bytes done and size.
+    What an earlier attempt left at `<target>.part` is taken up. Whether the file is the released
+    one shows when it is opened: every chunk is bound to what the key is bound to.
+
+    Args:
+        endpoint: the custodian's exchange, with our TLS client certificate.
+        wanted: what to fetch.
+        signer: the access's requester.
+        target: where the sealed file goes.
+        progress: told after each part.
+        stretch: bytes to ask for at once; 0 leaves it to the exchange.
+        now: the clock, which each request names.
 
     Raises:
-        NodeError: the exchange refused or went away; try again to go on.
-        BrokenRelease, SealBroken: what came is not what the ledger recorded.
+        NodeError: the exchange refused or went away; call again to go on.
+        BrokenRelease: the keys that came are not those that the ledger recorded.
+        SealBroken: the exchange ended before the file did.
     """
     part = target.with_name(f"{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    offset = part.stat().st_size if part.exists() else 0
+    async with _connected(endpoint) as stub:
+        while True:
+            offset = part.stat().st_size if part.exists() else 0
+            request = _build_request(wanted, signer, endpoint, offset, stretch, now())
+            release, size = await _receive(stub.Fetch(request), wanted, part, progress)
+            done = part.stat().st_size
+            if done == size:
+                break
+            if done > size:
+                part.unlink()
+                raise SealBroken("more came than the sealed file holds: fetch it again")
+            if done == offset:
+                raise SealBroken("the exchange gives no more of the sealed file: try again")
+    part.replace(target)
+    return release.key(wanted.record)
+
+
+@asynccontextmanager
+async def _connected(endpoint: Endpoint) -> AsyncIterator[Any]:
     async with open_channel(endpoint) as channel:
-        stub = exchange_pb2_grpc.RecordExchangeStub(channel)
-        request = _build_request(wanted, signer, offset, now)
         try:
-            release = await _receive(stub.Fetch(request), wanted, part, progress)
+            yield exchange_pb2_grpc.RecordExchangeStub(channel)
         except grpc.aio.AioRpcError as failure:
             raise NodeError(
                 failure.code().name, failure.details() or "", address=endpoint.address
             ) from failure
-    key = release.key(wanted.record)
-    await asyncio.to_thread(_validate_digest, part, key.sealed_digest)
-    part.replace(target)
-    return key
 
 
 async def _receive(
-    call: Any, wanted: Wanted, part: Path, progress: Callable[[int, int], None]
-) -> Release:
+    call: Any, wanted: Wanted, part: Path, progress: Progress
+) -> tuple[Release, int]:
     release: Release | None = None
     size = 0
-    with part.open("ab") as file:
+    with _append(part) as file:
         async for response in call:
             if release is None:
                 release = open_release(response.opening.release, wanted.release_digest)
@@ -81,10 +111,20 @@ async def _receive(
             progress(file.tell(), size)
     if release is None:
         raise SealBroken("the exchange sent nothing")
-    return release
+    return release, size
 
 
-def _build_request(wanted: Wanted, signer: Signer, offset: int, now: datetime) -> Any:
+def _append(part: Path) -> BinaryIO:
+    return open(part, "ab", opener=_private)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _build_request(
+    wanted: Wanted, signer: Signer, endpoint: Endpoint, offset: int, length: int, now: datetime
+) -> Any:
     timestamp = Timestamp()
     timestamp.FromDatetime(now)
     request = exchange_pb2.FetchRequest(
@@ -96,14 +136,8 @@ def _build_request(wanted: Wanted, signer: Signer, offset: int, now: datetime) -
         identity=signer.creator,
         custodian=wanted.custodian,
         timestamp=timestamp,
+        tls_cert_hash=endpoint.tls_cert_hash,
+        length=length,
     )
     raw = request.SerializeToString()
     return exchange_pb2.SignedRequest(request=raw, signature=signer.sign(raw))
-
-
-def _validate_digest(file: Path, expected: bytes) -> None:
-    with file.open("rb") as source:
-        digest = hashlib.file_digest(source, "sha256").digest()
-    if digest != expected:
-        file.unlink()  # a broken part would be taken up again and again
-        raise SealBroken("the sealed file is not the one that was released: fetch it again")

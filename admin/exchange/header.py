@@ -16,7 +16,7 @@ import rfc8785
 from admin.exchange.errors import NotARecipient, NotSealed, SealBroken
 
 FORMAT = "medfabric-sealed/1"
-CHUNK_SIZE = 256 * 1024
+CHUNK_SIZE = 1024 * 1024
 MAX_CHUNK_SIZE = 16 * 1024 * 1024
 NONCE_PREFIX_LENGTH = 7
 

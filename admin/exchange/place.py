@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from admin.errors import input_error
+from admin.exchange.store import UnusableStore, validate_store_url
 from network.client.endpoint import Endpoint
 from network.client.profile import Profile, Surroundings
 from network.topology.model import Organization
@@ -34,7 +35,16 @@ def exchange_folder(surroundings: Surroundings, organization: Organization) -> P
 
 
 def store_url(surroundings: Surroundings, organization: Organization) -> str:
-    """Return where an organisation's sealed records lie."""
+    """Return where an organisation's sealed records lie: `exchange.store`, else its own folder."""
+    if organization.exchange is not None and organization.exchange.store:
+        url = organization.exchange.store
+        try:
+            validate_store_url(url)
+        except UnusableStore as error:
+            raise input_error(str(error), "correct it in the network file", "exchange.store") from (
+                error
+            )
+        return url
     return exchange_folder(surroundings, organization).as_uri()
 
 

@@ -15,13 +15,17 @@ class BrokenRelease(ExchangeError):
 
 @dataclass(frozen=True, slots=True)
 class ReleasedKey:
-    """One record version's key, wrapped for the requester; `sealed_digest` is the sealed file's."""
+    """One record version's key, wrapped for the requester.
+
+    `manifest_digest` is that of the sealed file's manifest, which every chunk is bound to: with the
+    key it admits this sealing of this version and nothing else, whoever else it is wrapped for.
+    """
 
     record: str
     version: int
     key_id: str
     wrapped_key: bytes
-    sealed_digest: bytes
+    manifest_digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Release:
                         "version": key.version,
                         "keyId": key.key_id,
                         "wrappedKey": key.wrapped_key.hex(),
-                        "sealedDigest": key.sealed_digest.hex(),
+                        "manifestDigest": key.manifest_digest.hex(),
                     }
                     for key in self.keys
                 ],
@@ -66,6 +70,11 @@ def open_release(raw: bytes, recorded_digest: bytes) -> Release:
     """Return the release whose digest the ledger recorded. Raises BrokenRelease."""
     if hashlib.sha256(raw).digest() != recorded_digest:
         raise BrokenRelease("the release is not the one that the ledger recorded")
+    return open_keys(raw)
+
+
+def open_keys(raw: bytes) -> Release:
+    """Return the release in the bytes, whatever the ledger says of it. Raises BrokenRelease."""
     try:
         document = json.loads(raw)
         keys = tuple(
@@ -74,7 +83,7 @@ def open_release(raw: bytes, recorded_digest: bytes) -> Release:
                 int(key["version"]),
                 str(key["keyId"]),
                 bytes.fromhex(key["wrappedKey"]),
-                bytes.fromhex(key["sealedDigest"]),
+                bytes.fromhex(key["manifestDigest"]),
             )
             for key in document["keys"]
         )

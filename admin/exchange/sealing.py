@@ -6,16 +6,16 @@ construction of Hoang, Reyhanitabar, Rogaway and Vizár (2015): a chunk that was
 repeated, moved or cut off is not the chunk its nonce stands for and does not open.
 """
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from admin.exchange.chunks import Digest, Hashing, read_chunks
 from admin.exchange.errors import NotSealed, SealBroken
 from admin.exchange.header import (
     NONCE_PREFIX_LENGTH,
@@ -42,24 +42,25 @@ from admin.exchange.keywrap import (
 MAGIC = b"MEDFABRIC SEALED\x00\x01"
 TAG_LENGTH = 16
 MAX_HEADER_LENGTH = 16 * 1024 * 1024
-_MAX_CHUNKS = 2**32
+MAX_CHUNKS = 2**32
 
+Progress = Callable[[int], None]
+"""Gets the number of plain bytes done so far; what it raises ends the work."""
 
-class Digest(Protocol):
-    """What the plain content is fed to while it streams past: a hashlib object or a commitment."""
-
-    def update(self, data: bytes, /) -> None:
-        """Take the next bytes of the content."""
+NO_PROGRESS: Progress = lambda done: None  # noqa: E731
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What is true of a record once it is sealed; `secret` is kept, or given away, in secret."""
+    """What is true of a record once it is sealed; `secret` is kept, or given away, in secret.
+
+    `size` is the content's, `sealed_size` the file's, in bytes.
+    """
 
     header: Header
     secret: RecordSecret
     size: int
-    sealed_digest: bytes
+    sealed_size: int
 
 
 def new_secret(random: Callable[[int], bytes] = os.urandom) -> RecordSecret:
@@ -85,31 +86,42 @@ def seal(
     sign: Sign,
     secret: RecordSecret,
     digests: Iterable[Digest] = (),
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Progress = NO_PROGRESS,
 ) -> Sealed:
     """Write `source` sealed for `recipients` (DER SPKIs) to `target`.
 
-    `digests` see the plain content on its way; `progress` gets the number of plain bytes done.
-    Raises ValueError if there are no recipients: what nobody can open is not a record.
+    `digests` see the plain content on its way, in a thread of their own.
+
+    Raises:
+        ValueError: there are no recipients (what nobody can open is no record), or the content is
+            longer than 2^32 chunks.
     """
     if not recipients:
         raise ValueError("a record needs at least one recipient who can open it")
     manifest = Manifest(record, version, media_type, os.urandom(NONCE_PREFIX_LENGTH))
     wraps = [wrap_for(manifest, secret, spki) for spki in recipients]
     header = build_header(manifest, wraps, sender, sign)
-    sealed_digest = hashlib.sha256()
-    write = _writer(target, sealed_digest)
-    raw_header = encode_header(header)
-    write(MAGIC + len(raw_header).to_bytes(4, "big") + raw_header)
-    size = 0
-    cipher = AESGCM(secret.data_key)
-    for index, chunk, last in _chunks(source, manifest.chunk_size):
-        for digest in digests:
-            digest.update(chunk)
-        write(cipher.encrypt(_nonce(manifest, index, last), chunk, manifest.digest))
-        size += len(chunk)
-        progress(size)
-    return Sealed(header, secret, size, sealed_digest.digest())
+    head = encode_sealed_header(header)
+    target.write(head)
+    size, sealed_size = 0, len(head)
+    cipher, bound = AESGCM(secret.data_key), manifest.digest
+    buffer = memoryview(bytearray(manifest.chunk_size + TAG_LENGTH))
+    with Hashing(digests) as hashing:
+        for index, chunk, last in read_chunks(source, manifest.chunk_size):
+            hashing.update(chunk, last=last)
+            sealed = buffer[: len(chunk) + TAG_LENGTH]
+            cipher.encrypt_into(_nonce(manifest, index, last), chunk, bound, sealed)
+            target.write(sealed)
+            size += len(chunk)
+            sealed_size += len(sealed)
+            progress(size)
+    return Sealed(header, secret, size, sealed_size)
+
+
+def encode_sealed_header(header: Header) -> bytes:
+    """Return what a sealed file begins with, up to its first chunk."""
+    raw = encode_header(header)
+    return MAGIC + len(raw).to_bytes(4, "big") + raw
 
 
 def read_header(source: BinaryIO, verify: Verify) -> Header:
@@ -117,7 +129,7 @@ def read_header(source: BinaryIO, verify: Verify) -> Header:
 
     Raises NotSealed or SealBroken.
     """
-    if source.read(len(MAGIC)) != MAGIC:
+    if _up_to(source, len(MAGIC)) != MAGIC:
         raise NotSealed("this is not a sealed record")
     length = int.from_bytes(_exactly(source, 4), "big")
     if length > MAX_HEADER_LENGTH:
@@ -135,54 +147,51 @@ def unwrap_for(header: Header, private_key: ec.EllipticCurvePrivateKey) -> Recor
 
 def unseal(
     source: BinaryIO,
+    target: BinaryIO,
+    *,
     header: Header,
     secret: RecordSecret,
-    *,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Iterator[bytes]:
-    """Yield the plain content chunk by chunk, each authenticated before it is given out.
+    digests: Iterable[Digest] = (),
+    progress: Progress = NO_PROGRESS,
+) -> int:
+    """Write the plain content to `target`, each chunk once it is authentic; returns its size.
 
-    Only after the last chunk is it certain that nothing was cut off, so a caller keeps what it got
-    aside until the iterator ends. Raises SealBroken.
+    `source` stands at the first chunk. `digests` see the content in a thread of their own. Only
+    when this returns is it certain that nothing was cut off: a caller keeps what was written aside
+    until then. Raises SealBroken.
     """
     manifest = header.manifest
-    cipher = AESGCM(secret.data_key)
-    done = 0
-    for index, chunk, last in _chunks(source, manifest.chunk_size + TAG_LENGTH):
-        try:
-            plain = cipher.decrypt(_nonce(manifest, index, last), chunk, manifest.digest)
-        except (InvalidTag, ValueError) as error:
-            raise SealBroken(
-                f"record {manifest.record} version {manifest.version} was changed or cut off "
-                f"in chunk {index}: fetch it again"
-            ) from error
-        done += len(plain)
-        yield plain
-        progress(done)
+    cipher, bound = AESGCM(secret.data_key), manifest.digest
+    # Two: a digest may still look at the one before.
+    buffers = [memoryview(bytearray(manifest.chunk_size)) for _ in range(2)]
+    size = 0
+    with Hashing(digests) as hashing:
+        for index, chunk, last in read_chunks(source, manifest.chunk_size + TAG_LENGTH):
+            plain = buffers[index % 2][: max(len(chunk) - TAG_LENGTH, 0)]
+            try:
+                cipher.decrypt_into(_nonce(manifest, index, last), chunk, bound, plain)
+            except (InvalidTag, ValueError) as error:
+                raise SealBroken(
+                    f"record {manifest.record} version {manifest.version} was changed or cut off "
+                    f"in chunk {index}: fetch it again"
+                ) from error
+            hashing.update(plain, last=last)
+            target.write(plain)
+            size += len(plain)
+            progress(size)
+    return size
 
 
-def _chunks(source: BinaryIO, size: int) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield (index, bytes, is last); an empty source is one empty last chunk."""
-    index = 0
-    chunk = _up_to(source, size)
-    while True:
-        following = _up_to(source, size) if len(chunk) == size else b""
-        yield index, chunk, not following
-        if not following:
-            return
-        chunk = following
-        index += 1
-        if index >= _MAX_CHUNKS:
-            raise ValueError("a record can have at most 2^32 chunks")
+def _nonce(manifest: Manifest, index: int, last: bool) -> bytes:
+    if index >= MAX_CHUNKS:
+        raise ValueError("a record can have at most 2^32 chunks")
+    return manifest.nonce_prefix + index.to_bytes(4, "big") + (b"\x01" if last else b"\x00")
 
 
 def _up_to(source: BinaryIO, size: int) -> bytes:
     """Return the next `size` bytes, fewer only at the end: pipes and sockets give short reads."""
-    block = source.read(size)
-    if len(block) in (0, size):
-        return block
-    parts = [block]
-    missing = size - len(block)
+    parts = []
+    missing = size
     while missing and (block := source.read(missing)):
         parts.append(block)
         missing -= len(block)
@@ -194,15 +203,3 @@ def _exactly(source: BinaryIO, size: int) -> bytes:
     if len(data) != size:
         raise SealBroken("the sealed record is cut off in its header")
     return data
-
-
-def _nonce(manifest: Manifest, index: int, last: bool) -> bytes:
-    return manifest.nonce_prefix + index.to_bytes(4, "big") + (b"\x01" if last else b"\x00")
-
-
-def _writer(target: BinaryIO, digest: Digest) -> Callable[[bytes], None]:
-    def write(data: bytes) -> None:
-        digest.update(data)
-        target.write(data)
-
-    return write

@@ -1,9 +1,12 @@
 """The exchange's gRPC face: sealed records to whoever the ledger let have them.
 
-Each fetch is checked against the ledger anew: that the access is this caller's, permitted,
-released, in force, and that the record still stands. Requests are signed by the requester's MSP
-identity and name this custodian and the time, so that a request shown to one service opens nothing
-at another, nor later.
+Each fetch is checked against the ledger anew: that the access is this caller's, released, in force,
+that the record still stands and that consent still permits it. One fetch gives a limited stretch of
+the file, so that a revocation stops a transfer that is under way at the next stretch.
+
+TLS asks for a client certificate of a member of the channel. Requests are signed by the requester's
+MSP identity; they name this custodian, the time and that TLS certificate, so that a request shown
+to one service opens nothing at another, nor later, nor in anybody else's hands.
 """
 
 import asyncio
@@ -21,8 +24,9 @@ from admin.exchange.errors import ExchangeError
 from admin.exchange.store import NotStored
 from chaincode.directory.rules import user_digest
 from chaincode.identity import read_client_identity
-from chaincode.records.model import AccessView, Record, Status
+from chaincode.records.model import AccessStanding
 from network.client import errors as client
+from network.node.serving.grpc_server import get_tls_cert_hash, get_tls_certificate
 from network.rules.identity.identity import Identity, verify_signature
 from protos import exchange_pb2, exchange_pb2_grpc
 
@@ -30,6 +34,8 @@ log = logging.getLogger("medfabric.exchange")
 
 WINDOW = timedelta(minutes=15)
 PART = 256 * 1024
+MAX_STRETCH = 64 * 1024 * 1024
+"""Bytes after which the ledger is asked again."""
 
 
 class Refused(ExchangeError):
@@ -43,15 +49,16 @@ class Refused(ExchangeError):
 class RecordExchange(exchange_pb2_grpc.RecordExchangeServicer):  # type: ignore[misc]
     """Serves one custodian's records."""
 
-    def __init__(self, custodian: Custodian) -> None:
+    def __init__(self, custodian: Custodian, *, stretch: int = MAX_STRETCH) -> None:
         self._custodian = custodian
+        self._stretch = stretch
 
     async def Fetch(self, signed: Any, context: Any) -> AsyncIterator[Any]:
-        """The opening, then the sealed file from the requested offset on."""
+        """The opening, then a stretch of the sealed file from the requested offset on."""
         try:
             request = _open(signed)
-            await self._validate(request, signed)
-            opening = self._opening(request)
+            await self._validate(request, signed, context)
+            opening = await asyncio.to_thread(self._opening, request)
             if request.offset > opening.size:
                 raise Refused(
                     grpc.StatusCode.OUT_OF_RANGE, f"the sealed file has {opening.size} bytes"
@@ -63,36 +70,36 @@ class RecordExchange(exchange_pb2_grpc.RecordExchangeServicer):  # type: ignore[
         except client.GatewayError as failure:
             await _abort(context, *_ledger_refusal(failure))
         yield exchange_pb2.FetchResponse(opening=opening)
-        async for part in self._content(request):
+        length = min(request.length or self._stretch, self._stretch)
+        async for part in self._content(request, length):
             yield exchange_pb2.FetchResponse(content=part)
-        log.info("access %s fetched", request.access_id)
+        log.info("access %s fetched from %d on", request.access_id, request.offset)
 
-    async def _validate(self, request: Any, signed: Any) -> None:
+    async def _validate(self, request: Any, signed: Any, context: Any) -> None:
         custodian = self._custodian
         identity = _authenticate(custodian, request, signed)
+        _validate_tls(custodian, request, identity, context)
         if request.channel_id != custodian.health.channel_id:
             raise Refused(grpc.StatusCode.NOT_FOUND, "no such channel here")
-        view = await custodian.health.evaluate(
-            "records:GetAccess", request.access_id, result=AccessView
+        standing = await custodian.health.evaluate(
+            "records:CheckAccess", request.access_id, result=AccessStanding
         )
-        access = view.access
+        access = standing.view.access
         caller = user_digest(identity.msp_id, read_client_identity(request.identity).id)
-        wanted = (request.record_id, request.version)
         if access.custodian != custodian.msp_id:
             raise Refused(grpc.StatusCode.NOT_FOUND, "another organisation keeps these records")
         if (access.msp_id, access.user) != (identity.msp_id, caller):
             raise _denied("the access belongs to another requester")
-        if wanted not in [(item.record, item.version) for item in access.permitted_records]:
+        wanted = (request.record_id, request.version)
+        found = [one for one in standing.records if (one.record, one.version) == wanted]
+        if not found:
             raise _denied("the access does not permit this record version")
-        if view.release is None:
+        if standing.view.release is None and access.decision.permitted:
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION, "the access is not released yet: try again"
             )
-        if access.expires_at < datetime.now(UTC):
-            raise _denied("the access has expired: request it again")
-        record = await custodian.health.evaluate("records:Get", request.record_id, result=Record)
-        if record.status is not Status.CURRENT:
-            raise _denied(f"the record is {record.status.value}")
+        if not found[0].stands:
+            raise _denied(found[0].reason)
 
     def _opening(self, request: Any) -> Any:
         store = self._custodian.store
@@ -101,11 +108,12 @@ class RecordExchange(exchange_pb2_grpc.RecordExchangeServicer):  # type: ignore[
             size=store.size(request.record_id, request.version),
         )
 
-    async def _content(self, request: Any) -> AsyncIterator[bytes]:
-        with self._custodian.store.reading(request.record_id, request.version) as source:
-            source.seek(request.offset)
-            while part := await asyncio.to_thread(source.read, PART):
+    async def _content(self, request: Any, length: int) -> AsyncIterator[bytes]:
+        store = self._custodian.store
+        with store.reading(request.record_id, request.version, request.offset) as source:
+            while length and (part := await asyncio.to_thread(source.read, min(PART, length))):
                 yield part
+                length -= len(part)
 
 
 def _open(signed: Any) -> Any:
@@ -130,6 +138,18 @@ def _authenticate(custodian: Custodian, request: Any, signed: Any) -> Identity:
     if request.custodian != custodian.msp_id:
         raise Refused(grpc.StatusCode.UNAUTHENTICATED, "the request is for another custodian")
     return identity
+
+
+def _validate_tls(custodian: Custodian, request: Any, identity: Identity, context: Any) -> None:
+    """The caller holds the TLS certificate that the request names, and it is the signer's own."""
+    if not request.tls_cert_hash or request.tls_cert_hash != get_tls_cert_hash(context):
+        raise Refused(
+            grpc.StatusCode.UNAUTHENTICATED, "the request was signed for another TLS certificate"
+        )
+    try:
+        custodian.trust.validate_tls_client(get_tls_certificate(context), identity)
+    except ValueError as error:
+        raise Refused(grpc.StatusCode.UNAUTHENTICATED, str(error)) from error
 
 
 def _denied(reason: str) -> Refused:

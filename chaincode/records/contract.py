@@ -21,6 +21,7 @@ from chaincode.records.model import (
     AccessApplication,
     AccessEvent,
     AccessPage,
+    AccessStanding,
     AccessView,
     AnchoredBatch,
     Batch,
@@ -31,6 +32,7 @@ from chaincode.records.model import (
     RecordEvent,
     RecordPage,
     RecordRef,
+    Revocation,
     Status,
 )
 from chaincode.table import PageRequest
@@ -201,7 +203,8 @@ class RecordsContract(Contract, name="records"):
         """
         granted = await store.ACCESSES.require(ctx, access_id, what="access")
         released = await store.RELEASES.get(ctx, access_id)
-        rules.validate_release(granted, released, ctx.client.msp_id, ctx.now)
+        revoked = await store.REVOCATIONS.get(ctx, access_id)
+        rules.validate_release(granted, released, revoked, ctx.client.msp_id, ctx.now)
         records = [await store.RECORDS.get(ctx, item.record) for item in granted.records]
         decision = await consent.decide(ctx, granted.request)
         rules.validate_recheck(granted, records, decision)
@@ -217,6 +220,25 @@ class RecordsContract(Contract, name="records"):
         await _mark(ctx, granted, Kind.ACCESS_RELEASED, decision)
         ctx.set_event("records.AccessReleased", _access_event(granted))
         return release
+
+    @transaction(access=role("clinician", "service", "privacy-officer", "patient"))
+    async def RevokeAccess(self, ctx: Context, access_id: str, reason: str) -> Revocation:
+        """An access is taken back: no release and no fetch on it any more; `reason` is a code.
+
+        By its custodian, or who acts for the patient. The event tells the requester, who keeps what
+        came before: what was read cannot be unread.
+        """
+        validate_code(reason, "reason")
+        granted = await store.ACCESSES.require(ctx, access_id, what="access")
+        rules.validate_revocation(granted, await store.REVOCATIONS.get(ctx, access_id))
+        if ctx.client.msp_id != granted.custodian or ctx.client.get_attribute("role") == "patient":
+            await registry.require_acting(ctx, granted.patient, Scope.ACCESS)
+        user = registry.user_digest(ctx)
+        revocation = Revocation(access_id, reason, ctx.client.msp_id, user, ctx.now, ctx.tx_id)
+        await store.REVOCATIONS.put(ctx, revocation, access_id)
+        await _mark(ctx, granted, Kind.ACCESS_REVOKED, granted.decision, reason)
+        ctx.set_event("records.AccessRevoked", _access_event(granted))
+        return revocation
 
     @transaction(access=REQUESTERS)
     async def AcknowledgeReceipt(self, ctx: Context, access_id: str, digest: str) -> Receipt:
@@ -235,9 +257,9 @@ class RecordsContract(Contract, name="records"):
         return receipt
 
     @query
-    async def Get(self, ctx: Context, record: str) -> Record:
-        """A record as it stands. One from a batch is here only once it was changed."""
-        return await store.RECORDS.require(ctx, record, what="record")
+    async def Get(self, ctx: Context, record: str, membership: Membership | None = None) -> Record:
+        """A record as it stands. One from a batch comes with its proof until it was changed."""
+        return await _require(ctx, record, membership)
 
     @query
     async def GetBatch(self, ctx: Context, batch: str) -> AnchoredBatch:
@@ -251,6 +273,23 @@ class RecordsContract(Contract, name="records"):
         if ctx.client.msp_id not in (granted.msp_id, granted.custodian):
             await _require_reader(ctx, granted.patient)
         return await _view(ctx, granted)
+
+    @query
+    async def CheckAccess(self, ctx: Context, access_id: str) -> AccessStanding:
+        """Whether each record of an access may be handed out now: consent is decided again.
+
+        For its custodian, who asks before every hand-out, and its requester.
+        """
+        granted = await store.ACCESSES.require(ctx, access_id, what="access")
+        if ctx.client.msp_id not in (granted.msp_id, granted.custodian):
+            raise Denied("only the access's custodian and requester may check it")
+        records = [await store.RECORDS.get(ctx, item.record) for item in granted.records]
+        view = await _view(ctx, granted)
+        decision = await consent.decide(ctx, granted.request)
+        standing = rules.check_standing(
+            granted, view.release, view.revocation, records, decision, ctx.now
+        )
+        return AccessStanding(view, standing)
 
     @query
     async def History(
@@ -280,12 +319,14 @@ class RecordsContract(Contract, name="records"):
         """The accesses to a patient's records or to one record, with what became of them.
 
         For the patient, a delegate with scope audit, privacy officers at the custodian, auditors.
+        Of one record also for the care staff of the custodian that releases it.
         """
         if bool(patient) == bool(record):
             raise InvalidArgument("name a patient or a record, and not both")
         if record:
             held = await store.RECORDS.require(ctx, record, what="record")
-            await _require_reader(ctx, held.anchor.patient)
+            if not _keeps(ctx, held):
+                await _require_reader(ctx, held.anchor.patient)
             index, name = store.ACCESSES_BY_RECORD, record
         else:
             await _require_reader(ctx, patient)
@@ -372,7 +413,9 @@ async def _decide(ctx: Context, application: AccessApplication, records: list[Re
     )
 
 
-async def _mark(ctx: Context, granted: Access, kind: Kind, decision: Decision) -> None:
+async def _mark(
+    ctx: Context, granted: Access, kind: Kind, decision: Decision, reason: str = ""
+) -> None:
     named = [item.record for item in granted.records]
     entry = AuditEntry(
         patient=granted.patient,
@@ -381,7 +424,7 @@ async def _mark(ctx: Context, granted: Access, kind: Kind, decision: Decision) -
         purpose=granted.request.purpose,
         action=granted.request.action,
         verdict=decision.verdict.value,
-        reason=decision.match.path,
+        reason=reason or decision.match.path,
         consent_id=decision.match.consent_id,
         consent_version=decision.match.version,
         consent_digest=decision.match.digest,
@@ -427,7 +470,18 @@ def _access_event(granted: Access) -> AccessEvent:
 
 async def _view(ctx: Context, granted: Access) -> AccessView:
     release = await store.RELEASES.get(ctx, granted.id)
-    return AccessView(granted, release, await store.RECEIPTS.get(ctx, granted.id))
+    return AccessView(
+        granted,
+        release,
+        await store.RECEIPTS.get(ctx, granted.id),
+        await store.REVOCATIONS.get(ctx, granted.id),
+    )
+
+
+def _keeps(ctx: Context, record: Record) -> bool:
+    """Whether the caller is of the care staff that keeps and releases the record."""
+    staff = ("clinician", "service", "privacy-officer")
+    return ctx.client.msp_id == record.custodian and ctx.client.get_attribute("role") in staff
 
 
 async def _require_reader(ctx: Context, patient: str) -> None:

@@ -175,12 +175,31 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The requester acknowledged; `digest` is that of what was received."""
+    """The requester acknowledged; `digest` is that of what was received.
+
+    Our requesters give the commitment that they recomputed from the opened content: equal to the
+    anchor's, it shows that they read exactly what was anchored.
+    """
 
     access: str
     digest: bytes
     user: str
     received_at: datetime
+    tx_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """An access was taken back: nothing is released or handed out on it from now on.
+
+    `reason` is a code; `msp_id` and `user` are who took it back.
+    """
+
+    access: str
+    reason: str
+    msp_id: str
+    user: str
+    revoked_at: datetime
     tx_id: str
 
 
@@ -191,6 +210,29 @@ class AccessView:
     access: Access
     release: Release | None = None
     receipt: Receipt | None = None
+    revocation: Revocation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StandingRecord:
+    """Whether one record of an access may be handed out now; `reason` says in words why not."""
+
+    record: str
+    version: int
+    reason: str = ""
+
+    @property
+    def stands(self) -> bool:
+        """Whether it may be handed out."""
+        return not self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class AccessStanding:
+    """An access as it stands now: decided again on today's consents and today's records."""
+
+    view: AccessView
+    records: tuple[StandingRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from chaincode.records.model import (
     Membership,
     Record,
     Release,
+    Revocation,
+    StandingRecord,
     Status,
 )
 
@@ -190,18 +192,24 @@ def accessed_records(records: Sequence[Record], decision: Decision) -> tuple[Acc
 
 
 def validate_release(
-    access: Access, released: Release | None, custodian: str, now: datetime
+    access: Access,
+    released: Release | None,
+    revoked: Revocation | None,
+    custodian: str,
+    now: datetime,
 ) -> None:
     """Raise unless this custodian may release on this access now, consent aside.
 
     Raises:
-        Denied: another custodian, not permitted, or expired.
+        Denied: another custodian, not permitted, revoked, or expired.
         Conflict: released already.
     """
     if access.custodian != custodian:
         raise Denied("only the record's custodian may release it")
     if not access.decision.permitted or not access.permitted_records:
         raise Denied("the access was not permitted")
+    if revoked is not None:
+        raise Denied("the access was revoked; the requester has to ask again")
     if now >= access.expires_at:
         raise Denied("the access has expired; the requester has to ask again")
     if released is not None:
@@ -216,14 +224,60 @@ def validate_recheck(access: Access, records: Sequence[Record | None], decision:
     """
     verdicts = _verdicts(decision, len(access.records))
     for item, record, verdict in zip(access.records, records, verdicts, strict=True):
-        if item.verdict != Verdict.PERMIT:
-            continue
-        if record is not None and record.status is not Status.CURRENT:
-            raise Denied("a record of the access was withdrawn or erased since")
-        if record is not None and record.anchor.version != item.version:
-            raise Denied("a record of the access was superseded since; ask for the new version")
-        if verdict != Verdict.PERMIT:
-            raise Denied("consent no longer permits the access")
+        if item.verdict == Verdict.PERMIT and (reason := _changed(item, record, verdict)):
+            raise Denied(reason)
+
+
+def validate_revocation(access: Access, revoked: Revocation | None) -> None:
+    """Raise Conflict unless there is something to take back."""
+    if not access.permitted_records:
+        raise Conflict("the access was never permitted; there is nothing to revoke")
+    if revoked is not None:
+        raise Conflict("the access is revoked already")
+
+
+def check_standing(
+    access: Access,
+    released: Release | None,
+    revoked: Revocation | None,
+    records: Sequence[Record | None],
+    decision: Decision,
+    now: datetime,
+) -> tuple[StandingRecord, ...]:
+    """Whether each record of the access may be handed out now, and why not.
+
+    What `validate_release` and `validate_recheck` ask before a release holds at each hand-out too.
+    """
+    whole = _withheld(access, released, revoked, now)
+    verdicts = _verdicts(decision, len(access.records))
+    return tuple(
+        StandingRecord(item.record, item.version, whole or _changed(item, record, verdict))
+        for item, record, verdict in zip(access.records, records, verdicts, strict=True)
+    )
+
+
+def _withheld(
+    access: Access, released: Release | None, revoked: Revocation | None, now: datetime
+) -> str:
+    """Why nothing of the access may be handed out; empty if something may."""
+    if not access.decision.permitted:
+        return "the access was not permitted"
+    if revoked is not None:
+        return "the access was revoked; the requester has to ask again"
+    if now >= access.expires_at:
+        return "the access has expired; the requester has to ask again"
+    return "" if released is not None else "the custodian has not released it yet"
+
+
+def _changed(item: AccessedRecord, record: Record | None, verdict: str) -> str:
+    """Why the record may not be handed out although it was permitted; empty if it may."""
+    if item.verdict != Verdict.PERMIT:
+        return "the access does not permit this record"
+    if record is not None and record.status is not Status.CURRENT:
+        return "a record of the access was withdrawn or erased since"
+    if record is not None and record.anchor.version != item.version:
+        return "a record of the access was superseded since; ask for the new version"
+    return "" if verdict == Verdict.PERMIT else "consent no longer permits the access"
 
 
 def _verdicts(decision: Decision, count: int) -> list[str]:

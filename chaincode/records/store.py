@@ -13,6 +13,7 @@ from chaincode.records.model import (
     Record,
     RecordRef,
     Release,
+    Revocation,
 )
 from chaincode.table import Index, Table
 
@@ -22,6 +23,7 @@ BATCHES = Table("record~batch", AnchoredBatch)
 ACCESSES = Table("record~access", Access)
 RELEASES = Table("record~release", Release)
 RECEIPTS = Table("record~receipt", Receipt)
+REVOCATIONS = Table("record~revocation", Revocation)
 
 BY_PATIENT = Index("record~bypatient")
 ACCESSES_BY_PATIENT = Index("record~accessbypatient")

@@ -28,6 +28,7 @@ from network.rules.identity.identity import Signer
 
 API = "/api/v1"
 ENCRYPTION_PROFILE = "encryption"
+TLS_PROFILE = "tls"
 _STATUSES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -111,6 +112,16 @@ class CaClient:
         Our CA knows the profile `encryption`; Fabric's needs one of this name in its configuration.
         """
         body = self._enrollment(_common_name(signer), key, None, (), ENCRYPTION_PROFILE)
+        return _enrolled(await self._signed("POST", "/reenroll", signer, body), key)
+
+    async def enroll_tls(self, signer: Signer, hosts: Sequence[str] = ()) -> Enrolled:
+        """Return a TLS certificate in the name of an enrolled identity, over a key of its own.
+
+        The profile `tls` is Fabric CA's own; the certificate serves clients and, with `hosts`,
+        servers.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        body = self._enrollment(_common_name(signer), key, None, hosts, TLS_PROFILE)
         return _enrolled(await self._signed("POST", "/reenroll", signer, body), key)
 
     async def register(

@@ -165,6 +165,12 @@ class Exchange(Model):
 
     port: Port = Field(description="where the organisation's exchange serves")
     host: Host = Field(default="", description="address to serve at; default: the network's host")
+    store: str = Field(
+        default="",
+        pattern=r"^([a-z][a-z0-9+.-]*://[^\s@]+)?$",
+        description="URL of the sealed records, such as s3://bucket/prefix, without credentials; "
+        "default: a folder of the network's own",
+    )
 
 
 class ChaincodeServer(Model):

@@ -4,10 +4,15 @@ Nothing is asked of anybody. The verdict says what was shown and by what, and wh
 a block's validation flags are the peer's own word, since no orderer signs them.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
+from admin.errors import FaultError
+from admin.fhir.canonical import canonical_static
+from admin.fhir.reading import SourceFile, parse_resource
+from admin.procedures.care.sources import MAX_RESOURCE
 from chaincode import canonical, commitment, merkle
 from chaincode.errors import InvalidArgument
 from chaincode.records import rules
@@ -28,6 +33,7 @@ BLOCK_VALIDATION = "/Channel/Orderer/BlockValidation"
 VALID = 0
 FILTER_SLOT = 2
 FORMAT = "medfabric-record-proof/1"
+_BLOCK = 1024 * 1024
 
 
 class NotShown(Exception):
@@ -79,11 +85,14 @@ def read_proof(raw: bytes) -> RecordProof:
     return proof
 
 
-def verify_record(content: bytes, proof: RecordProof, block: Any, trusted: ChannelConfig) -> Shown:
+def verify_record(
+    content: BinaryIO, proof: RecordProof, block: Any, trusted: ChannelConfig
+) -> Shown:
     """Return what holds if `content` is the record that `proof` says, anchored in `block`.
 
     Args:
-        content: the plain record, byte for byte.
+        content: the plain record, read as a stream; of a FHIR resource also one that another
+            server wrote anew, as long as it is the same in FHIR's canonical form.
         proof: salt and place.
         block: the block (`common.Block`) as any peer or orderer gives it.
         trusted: the channel's configuration, got from a source the verifier trusts.
@@ -95,11 +104,7 @@ def verify_record(content: bytes, proof: RecordProof, block: Any, trusted: Chann
     envelope = _find_transaction(block, proof)
     creator = _validate_creator(envelope, trusted)
     record, endorsers = _open_anchor(envelope, proof, trusted)
-    if not commitment.opens(record.anchor.commitment, commitment.RECORD, proof.salt, content):
-        raise NotShown(
-            "the file is not the anchored one: its commitment differs. It was changed, or it is "
-            "another file or version"
-        )
+    same = _check_content(content, record, proof.salt)
     return Shown(
         record=record.anchor.record,
         version=record.anchor.version,
@@ -110,7 +115,7 @@ def verify_record(content: bytes, proof: RecordProof, block: Any, trusted: Chann
         anchored_at=json.loads(canonical.encode({"at": record.anchored_at}))["at"],
         endorsed_by=tuple(endorsers),
         checks=(
-            "the file's salted commitment is the anchored one",
+            same,
             f"the anchor is in transaction {proof.transaction_id[:12]}… of {creator}",
             f"endorsed by {', '.join(endorsers)}, whose signatures hold",
             f"the transaction is in block {block.header.number}, whose data hash holds",
@@ -118,6 +123,36 @@ def verify_record(content: bytes, proof: RecordProof, block: Any, trusted: Chann
         ),
         limits=_limits(block, envelope),
     )
+
+
+def _check_content(content: BinaryIO, record: Record, salt: bytes) -> str:
+    """Return in words how the content is the anchored one. Raises NotShown."""
+    anchor = record.anchor
+    digest = hashlib.sha256(commitment.RECORD + salt)
+    head = content.read(MAX_RESOURCE + 1)
+    digest.update(head)
+    whole = len(head) <= MAX_RESOURCE
+    while not whole and (block := content.read(_BLOCK)):
+        digest.update(block)
+    if digest.digest() == anchor.commitment and len(salt) == commitment.SALT_SIZE:
+        return "the file's salted commitment is the anchored one"
+    if whole and anchor.canonical is not None and _is_canonically(head, salt, anchor.canonical):
+        return (
+            "the resource's commitment in FHIR's canonical form is the anchored one; its bytes "
+            "are not: another server wrote it anew"
+        )
+    raise NotShown(
+        "the file is not the anchored one: its commitment differs. It was changed, or it is "
+        "another file or version"
+    )
+
+
+def _is_canonically(raw: bytes, salt: bytes, expected: bytes) -> bool:
+    try:
+        static = canonical_static(parse_resource(SourceFile("file", raw)))
+    except FaultError:
+        return False
+    return commitment.opens(expected, commitment.RECORD_CANONICAL, salt, static)
 
 
 def _validate_block(block: Any, proof: RecordProof, trusted: ChannelConfig) -> None:
