@@ -28,7 +28,13 @@ from network.engines.engine import (
     Say,
     ServedChaincode,
 )
-from network.engines.nodefiles import Layout, write_node
+from network.engines.nodefiles import (
+    MATERIAL,
+    Layout,
+    build_settings,
+    digest_material,
+    write_node,
+)
 from network.engines.ports import (
     Listener,
     get_taken,
@@ -39,6 +45,7 @@ from network.engines.ports import (
 )
 from network.engines.processplan import NodeProcess, NodeState, Order, Service
 from network.engines.status import get_status
+from network.topology.values import Node
 
 PRELOAD = (
     "grpc.aio",
@@ -81,17 +88,33 @@ class EmbeddedEngine:
         """What `up` would do, a sentence each."""
         steps = [f"make {text}" for text in artefacts.get_missing(self.layout, self.topology)]
         running = {state.name for state in self._running()}
-        return steps + [f"start {name}" for name in self.names() if name not in running]
+        steps += [f"start {name}" for name in self.names() if name not in running]
+        ordered = processplan.load_order(self.layout.run).nodes
+        material = {node.name: node.environment.get(MATERIAL) for node in ordered}
+        for node in self.topology.nodes():
+            if node.fqdn in running and material.get(node.fqdn) != self._digest(node):
+                steps.append(f"restart {node.fqdn}: its settings or certificates have changed")
+        known = {*self.names(), *(one.process.name for one in self._services())}
+        return steps + [f"stop {name}" for name in sorted(running) if name not in known]
 
-    async def up(self, say: Say, *, timeout: float) -> None:
+    def _digest(self, node: Node) -> str:
+        """What `up` would start the node from; nothing is written."""
+        name, settings = build_settings(self.layout, self.topology, node)
+        return digest_material(self.layout, node, name, settings)
+
+    async def up(self, say: Say, *, timeout: float, retire: bool = True) -> None:
         """Every node runs and answers; raises `PortsTakenError` or `NotReadyError`."""
         self.validate()
         say("keys, certificates and settings")
         self._make_folders()
         with _only_one(self.layout.run):
             artefacts.make(self.layout, self.topology, datetime.now(UTC))
-            order = self._order(self._services())
-            if processplan.load_order(self.layout.run) != order or not self._supervisor():
+            order, before = self._order(self._services()), processplan.load_order(self.layout.run)
+            if not retire:
+                known = {node.name for node in order.nodes}
+                leaving = tuple(node for node in before.nodes if node.name not in known)
+                order = replace(order, nodes=order.nodes + leaving)
+            if before != order or not self._supervisor():
                 say(f"starting {len(order.processes)} nodes")
                 self._start(order)
         say("waiting for the nodes")

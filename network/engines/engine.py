@@ -109,12 +109,15 @@ class Engine(Protocol):
         """What `up` would do, a sentence each; empty when everything is done."""
         ...
 
-    async def up(self, say: Say, *, timeout: float) -> None:
+    async def up(self, say: Say, *, timeout: float, retire: bool = True) -> None:
         """Every node runs and answers; what was done before stays.
+
+        A node whose settings or certificates have changed since it started is started again.
 
         Args:
             say: told what is being done.
             timeout: seconds to wait for the nodes.
+            retire: whether nodes that the topology names no more are stopped.
 
         Raises:
             PortsTakenError: before anything is written.

@@ -5,6 +5,7 @@ The files name every key that an operator of Fabric expects to find; Fabric's ow
 anywhere with `FABRIC_CFG_PATH`.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from network.topology.folders import Folders
 from network.topology.values import Node, NodeKind, Topology
 
 LOG = "node.log"
+MATERIAL = "MEDFABRIC_MATERIAL"  # environment variable; a node does not read it
 CA_FILE = "fabric-ca-server-config.yaml"
 HEADER = (
     "# Written by `medfabric network up` from the network file; changes here are overwritten.\n"
@@ -61,28 +63,46 @@ def write_node(layout: Layout, topology: Topology, node: Node) -> NodeProcess:
     """The node's folder holds its settings; returns the process that runs on them."""
     folder = layout.node(node.fqdn)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if node.kind is NodeKind.ORDERER:
-        name, settings, variable = "orderer.yaml", orderer_yaml(layout, node), "FABRIC_CFG_PATH"
-    elif node.kind is NodeKind.PEER:
-        name, settings, variable = "core.yaml", core_yaml(layout, topology, node), "FABRIC_CFG_PATH"
-    else:
-        name, settings, variable = CA_FILE, ca_yaml(layout, node), "FABRIC_CA_SERVER_HOME"
-    write_settings(folder / name, settings)
+    name, text = build_settings(layout, topology, node)
+    write_settings(folder / name, text)
+    variable = "FABRIC_CA_SERVER_HOME" if node.kind is NodeKind.CA else "FABRIC_CFG_PATH"
+    material = digest_material(layout, node, name, text)
     return NodeProcess(
         name=node.fqdn,
         module="network.node",
         arguments=(str(node.kind.value),),
         folder=str(folder),
         log=str(layout.log(node.fqdn)),
-        environment={variable: str(folder)},
+        # A node reads its files once: with others in their place it is another process to run.
+        environment={variable: str(folder), MATERIAL: material},
     )
 
 
-def write_settings(path: Path, settings: dict[str, Any]) -> None:
+def write_settings(path: Path, text: str) -> None:
     """The file holds the settings; it is left alone when it does already."""
-    text = HEADER + yaml.safe_dump(settings, sort_keys=False, width=100)
     if not path.exists() or path.read_text() != text:
         write_whole(path, text)
+
+
+def build_settings(layout: Layout, topology: Topology, node: Node) -> tuple[str, str]:
+    """The name and the text of the file that the node starts from."""
+    if node.kind is NodeKind.ORDERER:
+        name, settings = "orderer.yaml", orderer_yaml(layout, node)
+    elif node.kind is NodeKind.PEER:
+        name, settings = "core.yaml", core_yaml(layout, topology, node)
+    else:
+        name, settings = CA_FILE, ca_yaml(layout, node)
+    return name, HEADER + yaml.safe_dump(settings, sort_keys=False, width=100)
+
+
+def digest_material(layout: Layout, node: Node, name: str, settings: str) -> str:
+    """What the node starts from in one number: it changes with its settings and certificates."""
+    digest = hashlib.sha256(f"{name}\n{settings}".encode())
+    for folder in (layout.keys.node_msp(node), layout.keys.node_tls(node)):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".pem", ".crt"):
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def orderer_yaml(layout: Layout, node: Node) -> dict[str, Any]:

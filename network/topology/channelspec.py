@@ -20,11 +20,14 @@ from network.topology.mspfolder import InvalidMspFolder, load_msp_config
 from network.topology.values import Channel, Node, NodeKind, Organization, Topology
 
 
-def build_channel_spec(topology: Topology, channel: Channel, folder: Path) -> ChannelSpec:
+def build_channel_spec(
+    topology: Topology, channel: Channel, folder: Path, *, planned: bool = False
+) -> ChannelSpec:
     """Return what the channel's configuration shall be, with MSPs read from the network's folder.
 
-    Every orderer of the channel's orderer organisations is a consenter; the first peer of every
-    member is its anchor. Raises `InvalidMspFolder` when the material is not there yet.
+    Every orderer of the channel's orderer organisations is a consenter; a member's anchor peers
+    are those that say so, else its first. With ``planned``, keys that are still to be made are
+    stood in for by nothing, for telling what will be done; otherwise raises `InvalidMspFolder`.
     """
     folders = Folders(Path(folder))
     nodes = list(topology.nodes())
@@ -32,15 +35,15 @@ def build_channel_spec(topology: Topology, channel: Channel, folder: Path) -> Ch
     return ChannelSpec(
         channel_id=channel.name,
         orderer_orgs=[
-            build_org_spec(topology, topology.organization(name), folder)
+            build_org_spec(topology, topology.organization(name), folder, planned=planned)
             for name in channel.orderers
         ],
         application_orgs=[
-            build_org_spec(topology, topology.organization(name), folder)
+            build_org_spec(topology, topology.organization(name), folder, planned=planned)
             for name in channel.members
         ],
         consenters=[
-            _build_consenter(node, folders)
+            _build_consenter(node, folders, planned=planned)
             for name in channel.orderers
             for node in nodes
             if node.kind is NodeKind.ORDERER and node.organization.name == name
@@ -63,16 +66,22 @@ def build_channel_spec(topology: Topology, channel: Channel, folder: Path) -> Ch
     )
 
 
-def build_org_spec(topology: Topology, org: Organization, folder: Path) -> OrgSpec:
-    """Return one organisation as a channel sees it; raises `InvalidMspFolder`."""
+def build_org_spec(
+    topology: Topology, org: Organization, folder: Path, *, planned: bool = False
+) -> OrgSpec:
+    """Return one organisation as a channel sees it; raises as `build_channel_spec`."""
     nodes = [node for node in topology.nodes() if node.organization is org]
     peers = [node for node in nodes if node.kind is NodeKind.PEER]
+    named = {peer.name for peer in org.peers if peer.anchor}
+    anchors = [peer for peer in peers if peer.name in named] or peers[:1]
+    msp = Folders(Path(folder)).organization_msp(org)
+    is_made = (msp / "cacerts").is_dir() or not planned
     return OrgSpec(
         name=org.name,
         msp_id=org.msp_id,
-        msp_config=load_msp_config(Folders(Path(folder)).organization_msp(org), org.msp_id),
+        msp_config=load_msp_config(msp, org.msp_id) if is_made else b"",
         endpoints=tuple(node.address for node in nodes if node.kind is NodeKind.ORDERER),
-        anchor_peers=tuple((peer.host, peer.port) for peer in peers[:1]),
+        anchor_peers=tuple((peer.host, peer.port) for peer in anchors),
     )
 
 
@@ -93,8 +102,10 @@ def _build_capabilities(topology: Topology, channel: Channel) -> Capabilities:
     )
 
 
-def _build_consenter(node: Node, folders: Folders) -> Consenter:
+def _build_consenter(node: Node, folders: Folders, *, planned: bool) -> Consenter:
     path = folders.node_tls(node) / "server.crt"
+    if planned and not path.exists():
+        return Consenter(node.host, node.port, b"", b"")
     try:
         certificate = path.read_bytes()
     except OSError as error:

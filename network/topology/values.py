@@ -109,6 +109,11 @@ class Peer(Model):
 
     name: NodeName = Field(description="short host name, for example peer0")
     port: Port = Field(description="where the peer serves gRPC")
+    anchor: Flag = Field(
+        default=False,
+        description="whether it is an anchor peer, at which other organisations reach this one; "
+        "where no peer says so it is the first",
+    )
     host: Host = Field(default="", description="address to serve at; default: the network's host")
     operations_port: Port = Field(
         default=0, description="metrics and health; default: port + 10000"

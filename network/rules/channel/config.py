@@ -121,6 +121,7 @@ class ChannelConfig:
     orderer_endpoints: tuple[OrdererEndpoint, ...]
     max_channels: int
     batch: Batch
+    own_acls: Mapping[str, str]  # as they are written: a policy's path or name by resource
     has_application: bool
     has_orderer: bool
 
@@ -239,11 +240,10 @@ class ChannelConfig:
     ) -> None:
         if "ACLs" in group.values and not self.capabilities.acls:
             raise InvalidConfig("ACLs may not be specified without the required capability")
-        self._acls = {
-            name: resolve_acl_reference(acl.policy_ref)
-            for name, acl in values["ACLs"].acls.items()
-            if acl.policy_ref
-        }
+        self.own_acls = MappingProxyType(
+            {name: acl.policy_ref for name, acl in values["ACLs"].acls.items() if acl.policy_ref}
+        )
+        self._acls = {name: resolve_acl_reference(policy) for name, policy in self.own_acls.items()}
         orgs = {}
         for name, org in sorted(group.groups.items()):
             _validate_no_subgroups(org, "ApplicationOrg config does not allow sub-groups")

@@ -259,15 +259,14 @@ def remove_consenter(host: str, port: int) -> Change:
     return _change_consenters(revise)
 
 
-def set_consenter_certificates(consenter: Consenter) -> Change:
-    """The consenter at this address has these TLS certificates (PEM): how they are renewed."""
+def replace_consenter(place: tuple[str, int], consenter: Consenter) -> Change:
+    """The consenter at ``place`` (host, port) is this one: how certificates are renewed, and how
+    one moves to another address. Its place in the order stays."""
 
     def revise(metadata: Any) -> None:
-        found = _find_consenter(metadata, consenter.host, consenter.port)
+        found = _find_consenter(metadata, *place)
         if found is None:
-            raise ImpossibleChange(
-                f"{consenter.host}:{consenter.port} is no consenter of the channel"
-            )
+            raise ImpossibleChange(f"{place[0]}:{place[1]} is no consenter of the channel")
         found.CopyFrom(_build_consenter(consenter))
 
     return _change_consenters(revise)

@@ -198,9 +198,7 @@ def _authorize(
         raise RefusedUpdate(f"could not turn configMap back to channelGroup: {error}") from None
 
 
-def apply_update(
-    config: ChannelConfig, update: configtx_pb2.ConfigUpdate
-) -> configtx_pb2.Config:
+def apply_update(config: ChannelConfig, update: configtx_pb2.ConfigUpdate) -> configtx_pb2.Config:
     """Return the configuration that the update leads to, whoever signed it: for showing.
 
     Raises `RefusedUpdate` where the update does not fit the configuration.

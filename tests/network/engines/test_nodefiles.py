@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from network.engines.nodefiles import Layout, core_yaml, orderer_yaml, write_node, write_settings
+from network.engines.nodefiles import (
+    MATERIAL,
+    Layout,
+    build_settings,
+    core_yaml,
+    write_node,
+    write_settings,
+)
 from network.node.serving.settings import Settings
 from network.topology.model import load_topology
 from network.topology.values import NodeKind, Topology
@@ -51,8 +58,25 @@ def test_paths_are_absolute(topology: Topology, tmp_path: Path) -> None:
 def test_a_file_that_says_the_same_is_left_alone(topology: Topology, tmp_path: Path) -> None:
     node = next(one for one in topology.nodes() if one.kind is NodeKind.ORDERER)
     file = tmp_path / "orderer.yaml"
-    write_settings(file, orderer_yaml(Layout(tmp_path), node))
+    text = build_settings(Layout(tmp_path), topology, node)[1]
+    write_settings(file, text)
     before = file.stat().st_ino
-    write_settings(file, orderer_yaml(Layout(tmp_path), node))
+    write_settings(file, text)
     assert file.stat().st_ino == before
     assert yaml.safe_load(file.read_text())["General"]["ListenPort"] == node.port
+
+
+def test_a_node_with_other_certificates_is_another_process(
+    topology: Topology, tmp_path: Path
+) -> None:
+    layout = Layout(tmp_path)
+    node = next(one for one in topology.nodes() if one.kind is NodeKind.PEER)
+    first = write_node(layout, topology, node)
+    assert write_node(layout, topology, node) == first
+    tls = layout.keys.node_tls(node)
+    tls.mkdir(parents=True)
+    (tls / "server.crt").write_text("renewed")
+    renewed = write_node(layout, topology, node)
+    assert renewed.environment[MATERIAL] != first.environment[MATERIAL]
+    moved = node.__class__(**{**{f: getattr(node, f) for f in node.__slots__}, "port": 1})
+    assert write_node(layout, topology, moved) != renewed
