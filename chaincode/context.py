@@ -19,6 +19,8 @@ class Context:
         self.stub = stub
         self.function = function
         """The name as it was called, `consent:Grant`."""
+        self.prefetched: dict[str, bytes | None] = {}
+        """What `table.prefetch` has read: values by key."""
 
     @cached_property
     def client(self) -> ClientIdentity:

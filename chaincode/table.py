@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Generic, TypeVar
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
 
 from chaincode import canonical
 from chaincode.contract import Context
@@ -43,11 +44,16 @@ class Found(Generic[T]):
 
 
 class Table(Generic[T]):
-    """Values of one type under composite keys of one name."""
+    """Values of one type under composite keys of one name.
 
-    def __init__(self, name: str, kind: type[T]) -> None:
+    `few` is for a table of few values that every transaction reads: opened once, shared after.
+    """
+
+    def __init__(self, name: str, kind: type[T], *, few: bool = False) -> None:
         self.name = name
         self._kind = kind
+        # Opening depends on the stored bytes alone, so keeping the result changes no decision.
+        self._open = lru_cache(maxsize=256)(self._decode) if few else self._decode
 
     def key(self, ctx: Context, *parts: str) -> str:
         """The composite key of these parts. Raises InvalidKey."""
@@ -55,7 +61,8 @@ class Table(Generic[T]):
 
     async def get(self, ctx: Context, *parts: str) -> T | None:
         """The value, None if there is none."""
-        raw = await ctx.stub.get_state(self.key(ctx, *parts))
+        key = self.key(ctx, *parts)
+        raw = ctx.prefetched[key] if key in ctx.prefetched else await ctx.stub.get_state(key)
         return None if raw is None else self.open(raw)
 
     async def require(self, ctx: Context, *parts: str, what: str = "") -> T:
@@ -67,7 +74,9 @@ class Table(Generic[T]):
 
     async def put(self, ctx: Context, value: T, *parts: str) -> None:
         """The key holds the value once the transaction is valid."""
-        await ctx.stub.put_state(self.key(ctx, *parts), canonical.encode(value))
+        key = self.key(ctx, *parts)
+        ctx.prefetched.pop(key, None)  # whether own writes are read back is the contract's choice
+        await ctx.stub.put_state(key, canonical.encode(value))
 
     async def add(self, ctx: Context, value: T, *parts: str, what: str = "") -> None:
         """As `put`, for a key that is free. Raises Conflict if it is taken."""
@@ -92,7 +101,23 @@ class Table(Generic[T]):
 
     def open(self, raw: bytes) -> T:
         """The value in these stored bytes."""
+        return self._open(raw)
+
+    def _decode(self, raw: bytes) -> T:
         return canonical.decode(self._kind, raw)
+
+
+async def prefetch(ctx: Context, *places: tuple[Table[Any], tuple[str, ...]]) -> None:
+    """The values at these places (table, key parts) are read in one message to the peer.
+
+    `Table.get` answers from it for the rest of the transaction. A peer before Fabric 3.1 is asked
+    for one after the other. The reads are recorded as if each had been made by itself.
+    """
+    keys = [table.key(ctx, *parts) for table, parts in places]
+    missing = [key for key in dict.fromkeys(keys) if key not in ctx.prefetched]
+    if missing:
+        values = await ctx.stub.get_multiple_states(*missing)
+        ctx.prefetched.update(zip(missing, values, strict=True))
 
 
 class Index:

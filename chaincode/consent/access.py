@@ -25,7 +25,6 @@ from chaincode.consent.model import (
 )
 from chaincode.contract import Context
 from chaincode.directory import registry
-from chaincode.directory import rules as directory_rules
 from chaincode.directory.model import Capacity, Scope
 from chaincode.table import Table
 
@@ -44,6 +43,7 @@ async def caller(ctx: Context, patient: str, purpose: str) -> Actor:
     Their delegation for the patient (scope access) and their open break-glass grant for the
     purpose are filled in. Raises NotFound: no such patient.
     """
+    await registry.meet(ctx, patient)
     user = registry.user_digest(ctx)
     standing = await registry.acts_for(ctx, patient, Scope.ACCESS)
     actor = Actor(
@@ -71,6 +71,7 @@ async def decide(ctx: Context, request: AccessRequest) -> Decision:
     What the actor claims beyond their certificate (delegation, break-glass) counts only if it holds
     now, so a stored request may be decided again later. Raises NotFound: no such patient.
     """
+    await registry.meet(ctx, request.patient)
     await registry.patient(ctx, request.patient)
     policy = await registry.policy(ctx)
     consents = await load(ctx, request.patient)
@@ -95,7 +96,7 @@ async def _verified(ctx: Context, request: AccessRequest) -> Actor:
     actor = request.actor
     if actor.delegation:
         held = await registry.DELEGATIONS.get(ctx, request.patient, actor.delegation)
-        if held is None or not directory_rules.is_in_force(held, ctx.now):
+        if held is None or not await registry.is_in_force(ctx, held):
             actor = replace(actor, delegation="", acts_for="", purposes=())
         else:
             actor = replace(

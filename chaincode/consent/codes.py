@@ -144,6 +144,10 @@ _PURPOSES_BELOW = {
     code: _below(code, PURPOSE_CHILDREN)
     for code in {*PURPOSE_CHILDREN, *(c for kids in PURPOSE_CHILDREN.values() for c in kids)}
 }
+_SENSITIVITIES_PERMITTED = {code: _below(code, SENSITIVITY_CHILDREN) for code in SENSITIVITIES}
+_SENSITIVITIES_DENIED = {
+    code: _below(code, SENSITIVITY_CHILDREN, SENSITIVITY_MEANT) for code in SENSITIVITIES
+}
 PURPOSES = frozenset(_PURPOSES_BELOW)
 _EMERGENCIES = _PURPOSES_BELOW[EMERGENCY]
 
@@ -174,14 +178,12 @@ def is_purpose_in(purpose: str, family: str) -> bool:
 
 def sensitivities_denied(listed: Iterable[str]) -> frozenset[str]:
     """Every sensitivity that a deny listing these covers."""
-    return frozenset(
-        s for code in listed for s in _below(code, SENSITIVITY_CHILDREN, SENSITIVITY_MEANT)
-    )
+    return frozenset(s for code in listed for s in _SENSITIVITIES_DENIED.get(code, (code,)))
 
 
 def sensitivities_permitted(listed: Iterable[str]) -> frozenset[str]:
     """Every sensitivity that a permit listing these covers."""
-    return frozenset(s for code in listed for s in _below(code, SENSITIVITY_CHILDREN))
+    return frozenset(s for code in listed for s in _SENSITIVITIES_PERMITTED.get(code, (code,)))
 
 
 def code_of(token: str) -> str:

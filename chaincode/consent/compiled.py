@@ -40,6 +40,7 @@ class Fit(IntEnum):
 
 NO, MAYBE, YES = Fit.NO, Fit.MAYBE, Fit.YES
 Interval = tuple[datetime, datetime]
+_NOBODY: frozenset[str] = frozenset()
 
 
 class MalformedDirective(ValueError):
@@ -109,13 +110,14 @@ class CompiledRule:
             "_period",
             "_permits",
         ),
-        *("_purpose_set", "_recipients", "_type_set", "criterion", "effect"),
+        *("_purpose_set", "_recipients", "_rule", "_type_set", "effect"),
         *("exceptions", "listed_purposes", "match"),
     )
 
     def __init__(self, rule: Rule, effect: Effect, match: Match, depth: int = 0) -> None:
         if depth > MAX_DEPTH:
             raise MalformedDirective(f"{match.path}: nested deeper than {MAX_DEPTH} levels")
+        self._rule = rule
         self.effect = effect
         self.match = match
         self._permits = effect is Effect.PERMIT
@@ -124,7 +126,7 @@ class CompiledRule:
         self._action_set = frozenset(rule.actions) or None
         self.listed_purposes = frozenset(rule.purposes)
         closed = codes.purposes_permitted if self._permits else codes.purposes_denied
-        self._purpose_set = closed(rule.purposes) or None
+        self._purpose_set = closed(rule.purposes) if rule.purposes else None
         self._compile_actors(rule)
         self._compile_labels(rule.labels)
         self._type_set = frozenset(rule.resource_types) or None
@@ -132,15 +134,6 @@ class CompiledRule:
         self._compile_classes(rule.classes)
         self._code_set = self._compile_codes(rule.codes)
         self._data = _by_meaning(rule.data)
-        self.criterion = Criterion(
-            labels=rule.labels,
-            classes=rule.classes,
-            resource_types=rule.resource_types,
-            document_types=rule.document_types,
-            codes=rule.codes,
-            data_period=rule.data_period,
-            data=rule.data,
-        )
         self.exceptions = tuple(
             CompiledRule(
                 nested,
@@ -151,6 +144,20 @@ class CompiledRule:
                 depth + 1,
             )
             for i, nested in enumerate(rule.exceptions)
+        )
+
+    @property
+    def criterion(self) -> Criterion:
+        """What the rule's data attributes select of a category."""
+        rule = self._rule
+        return Criterion(
+            labels=rule.labels,
+            classes=rule.classes,
+            resource_types=rule.resource_types,
+            document_types=rule.document_types,
+            codes=rule.codes,
+            data_period=rule.data_period,
+            data=rule.data,
         )
 
     def fit(self, asker: Asker, asked: Asked, now: datetime) -> Fit:
@@ -263,32 +270,39 @@ class CompiledRule:
         return MAYBE if unknown else NO
 
     def _compile_actors(self, rule: Rule) -> None:
+        self._has_actors = bool(rule.actors)
+        self._custodians = self._delegatees = self._delegators = self._recipients = _NOBODY
+        self._never = False
+        if not rule.actors:
+            return
         by_role: dict[str, set[str]] = {}
         for party in rule.actors:
             by_role.setdefault(party.role, set()).add(party.reference)
-        self._has_actors = bool(by_role)
-        self._custodians = by_role.pop(codes.CUSTODIAN_ROLE, set())
-        self._delegatees = by_role.pop(codes.DELEGATEE_ROLE, set())
-        self._delegators = by_role.pop(codes.DELEGATOR_ROLE, set())
+        self._custodians = frozenset(by_role.pop(codes.CUSTODIAN_ROLE, ()))
+        self._delegatees = frozenset(by_role.pop(codes.DELEGATEE_ROLE, ()))
+        self._delegators = frozenset(by_role.pop(codes.DELEGATOR_ROLE, ()))
         # A role that nobody here plays: a permit to it reaches no one, a deny reaches the asker.
         self._never = bool(by_role.keys() - codes.RECIPIENT_ROLES)
         self._recipients = frozenset(name for names in by_role.values() for name in names)
 
     def _compile_labels(self, labels: tuple[str, ...]) -> None:
+        self._label_rank: int | None = None
+        if not labels:
+            return
         ranks = [codes.CONFIDENTIALITY_RANK[c] for c in labels if c in codes.CONFIDENTIALITY_RANK]
         named = [c for c in labels if c not in codes.CONFIDENTIALITY_RANK]
         closed = codes.sensitivities_permitted if self._permits else codes.sensitivities_denied
         self._label_sensitivities = closed(named)
-        self._label_rank: int | None = None
-        if labels:
-            # A high-water mark: a permit reaches up to it, a deny from it upwards.
-            self._label_rank = max(ranks, default=-1) if self._permits else min(ranks, default=99)
+        # A high-water mark: a permit reaches up to it, a deny from it upwards.
+        self._label_rank = max(ranks, default=-1) if self._permits else min(ranks, default=99)
 
     def _compile_classes(self, classes: tuple[str, ...]) -> None:
+        self._has_classes = bool(classes)
+        if not classes:
+            return
         prefix = codes.RESOURCE_TYPES + "|"
         types = {codes.code_of(c) for c in classes if c.startswith(prefix)}
         bare = {c for c in classes if "|" not in c and ":" not in c}
-        self._has_classes = bool(classes)
         self._class_types = frozenset(types | bare)
         self._class_tokens = frozenset(classes) - bare - {prefix + t for t in types}
 

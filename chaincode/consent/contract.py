@@ -287,6 +287,7 @@ def _author(ctx: Context, standing: Standing) -> Author:
 
 async def _question(ctx: Context, request: EvaluationRequest) -> AccessRequest:
     """The request with a trustworthy actor: the caller, or one whom the caller may ask about."""
+    await registry.meet(ctx, request.patient)
     await registry.require_member(ctx)
     actor = request.actor
     if actor is None:

@@ -177,9 +177,7 @@ class DirectoryContract(Contract, name="directory"):
         )
         if standing.delegation is not None:
             delegation = rules.narrowed(delegation, standing.delegation)
-        await registry.DELEGATIONS.add(
-            ctx, delegation, delegation.patient, delegation.id, what="delegation"
-        )
+        await registry.enter_delegation(ctx, delegation)
         ctx.set_event("directory.Delegated", DelegationChanged(delegation.id, delegation.patient))
         return delegation
 

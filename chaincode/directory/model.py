@@ -137,7 +137,11 @@ class DelegationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """A delegation as it stands. It is in force within its period until `revoked_at`."""
+    """A delegation as it stands. It is in force within its period until `revoked_at`.
+
+    `passed_on_from` is the delegation that it was passed on from, empty if none: with that one it
+    ends as well.
+    """
 
     id: str
     patient: str
@@ -154,6 +158,14 @@ class Delegation:
     granted_at: datetime
     revoked_at: datetime | None = None
     revoked_by: str = ""
+    passed_on_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delegated:
+    """The ids of all delegations of one patient to one delegate, past ones too."""
+
+    delegations: tuple[str, ...]
 
 
 ORGANIZATION_SUBJECT = "org"

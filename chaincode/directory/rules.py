@@ -195,7 +195,7 @@ def _validate_minority(request: DelegationRequest, patient: Patient, after: date
 
 
 def is_in_force(delegation: Delegation, now: datetime) -> bool:
-    """Whether the delegation holds at `now`."""
+    """Whether the delegation by itself holds at `now`; see `registry.is_in_force`."""
     if delegation.revoked_at is not None and delegation.revoked_at <= now:
         return False
     start, after = open_period(delegation.period.start, delegation.period.end)
@@ -268,4 +268,4 @@ def narrowed(delegation: Delegation, held: Delegation) -> Delegation:
     if held.purposes and not set(purposes) <= set(held.purposes):
         raise Denied("a delegate may pass on no more than they hold: purposes")
     withheld = tuple(sorted({*delegation.withheld, *held.withheld}))
-    return replace(delegation, purposes=purposes, withheld=withheld)
+    return replace(delegation, purposes=purposes, withheld=withheld, passed_on_from=held.id)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, Literal, NewType
 
 import pydantic
@@ -14,7 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaincode.canonical import MAX_INTEGER, decode, encode, from_wire, parse_json, to_wire
+from chaincode.canonical import (
+    MAX_INTEGER,
+    decode,
+    encode,
+    from_wire,
+    parse_json,
+    reader_of,
+    to_wire,
+)
 from chaincode.errors import InvalidArgument
 
 Handle = NewType("Handle", str)
@@ -176,3 +186,29 @@ def test_pydantic_models_are_read_and_written() -> None:
     assert encode(Model(count=3)) == b'{"count":3}'
     with pytest.raises(InvalidArgument, match=r"\$\.count: "):
         decode(Model, b'{"count":"x"}')
+
+
+_NAMES = st.sampled_from(["treeId", "leaves", "name", "color", "x"])
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "x", "red", "1.5"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def _outcome(read: Callable[[Any], object], value: Any) -> object:
+    try:
+        return read(value)
+    except InvalidArgument as error:
+        return str(error)
+
+
+def _read_carefully(kind: Any, value: Any) -> object:
+    return reader_of(kind)(value, "$")
+
+
+@given(_JSON | st.fixed_dictionaries({"treeId": _JSON}, optional={"leaves": _JSON, "x": _JSON}))
+def test_the_quick_reader_accepts_what_the_careful_one_accepts_and_nothing_else(value: Any) -> None:
+    for kind in (Tree, Leaf, tuple[str, ...], Color):
+        careful = partial(_read_carefully, kind)
+        assert _outcome(partial(from_wire, kind), value) == _outcome(careful, value)

@@ -16,6 +16,7 @@ from chaincode.consent.model import (
     Decision,
     Directive,
     Effect,
+    EvaluationRequest,
     GrantRequest,
     Party,
     Period,
@@ -27,6 +28,7 @@ from chaincode.contract import Context, Contract, query
 from chaincode.directory.contract import DirectoryContract
 from chaincode.directory.model import Basis, DelegationRequest, Scope
 from chaincode.simulator import Simulator
+from chaincode.simulator.simulation import Simulation
 from tests.chaincode.directory.world import (
     CLINIC,
     ORGANIZATIONS,
@@ -162,3 +164,20 @@ async def test_revocation_shows_at_once_however_often_a_consent_was_read(world: 
         assert (await decide(world, request)).permitted
     await world.sim.submit(world.patient, "consent:Revoke", RevokeRequest(CONSENT, 1))
     assert not (await decide(world, request)).permitted
+
+
+async def test_a_decision_takes_two_messages(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for caller, patient and policy, one for the consents: what an evaluation costs a peer."""
+    asked: list[int] = []
+    answer = Simulation.answer
+
+    def count(self: Simulation, namespace: str, kind: int, payload: bytes) -> bytes:
+        asked.append(kind)
+        return answer(self, namespace, kind, payload)
+
+    monkeypatch.setattr(Simulation, "answer", count)
+    for who in (world.clinician, world.patient, world.person(CLINIC, "kin", person="ab" * 16)):
+        asked.clear()
+        question = EvaluationRequest(PATIENT, "TREAT")
+        await world.sim.evaluate(who, "consent:Evaluate", question)
+        assert len(asked) == 2

@@ -330,6 +330,34 @@ class TestDelegations:
         with pytest.raises(InvalidArgument, match="longer than"):
             await world.sim.submit(friend, "directory:Delegate", longer)
 
+    async def test_what_was_passed_on_ends_with_what_it_came_from(self, world: World) -> None:
+        friend = world.person(TRUST, "friend", role="patient")
+        third = world.person(TRUST, "third", role="patient")
+        fourth = world.person(TRUST, "fourth", role="patient")
+        held = delegation_to(friend, scope=(Scope.CONSENT, Scope.DELEGATE))
+        await world.sim.submit(world.patient, "directory:Delegate", held)
+        onward = delegation_to(third, id="d2" * 16, scope=(Scope.DELEGATE,))
+        await world.sim.submit(friend, "directory:Delegate", onward)
+        last = delegation_to(fourth, id="d3" * 16, scope=(Scope.DELEGATE,))
+        made = await world.sim.submit(third, "directory:Delegate", last)
+        assert made.value(Delegation).passed_on_from == onward.id
+        await world.sim.submit(world.patient, "directory:RevokeDelegation", PATIENT, held.id)
+        again = delegation_to(friend, id="d4" * 16, scope=(Scope.DELEGATE,))
+        for who in (friend, third, fourth):
+            with pytest.raises(Denied, match="does not act for this patient"):
+                await world.sim.submit(who, "directory:Delegate", again)
+
+    async def test_of_several_delegations_one_in_force_is_enough(self, world: World) -> None:
+        friend = world.person(TRUST, "friend", role="patient")
+        for number in range(3):
+            request = delegation_to(friend, id=f"d{number}" * 16, scope=(Scope.DELEGATE,))
+            await world.sim.submit(world.patient, "directory:Delegate", request)
+        for number in range(2):
+            await world.sim.submit(friend, "directory:RevokeDelegation", PATIENT, f"d{number}" * 16)
+        onward = delegation_to(friend, id="d9" * 16, scope=(Scope.DELEGATE,))
+        made = await world.sim.submit(friend, "directory:Delegate", onward)
+        assert made.value(Delegation).passed_on_from == "d2" * 16
+
     async def test_strangers(self, world: World) -> None:
         friend = world.person(TRUST, "friend", role="patient")
         for who in (world.clinician, world.payer, friend):
