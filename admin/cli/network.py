@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from admin.cli.channelconfig import DIFFERENT
 from admin.cli.frame import (
     Context,
     Group,
@@ -12,7 +13,7 @@ from admin.cli.frame import (
     with_context,
     yes_option,
 )
-from admin.errors import input_error
+from admin.errors import ExitCode, input_error
 from admin.output import Output
 
 READY = 60.0  # seconds that nodes get to come up
@@ -229,14 +230,87 @@ def restart(context: Context, node: str) -> None:
     context.output.result({"node": name}, f"✓ {name} runs again")
 
 
-@group.command(examples=["medfabric network plan"])
+@group.command(examples=["medfabric network plan", "medfabric network plan --json"])
 @with_context
 def plan(context: Context) -> None:
-    """Say what 'up' would do, and change nothing."""
+    """Say what 'apply' would do, and change nothing.
+
+    Compares the network file with what runs: keys, nodes, channels with their organisations,
+    orderers, batch, policies, capabilities and anchor peers, and chaincodes. Exits with 0 when
+    nothing would change, with 10 when something would, with 4 when the file asks for what is not
+    possible.
+    """
+    from admin.procedures.networks.planning import plan_network
     from network.engines.engine import open_engine
 
-    steps = open_engine(context.surroundings).plan()
-    context.output.result({"steps": steps}, "\n".join(steps) or "nothing to do")
+    found = context.run(plan_network(open_engine(context.surroundings)))
+
+    def show(output: Output) -> None:
+        for step in found.steps:
+            output.line(f"{step.channel}: {step.text}" if step.channel else step.text)
+            if step.missing:
+                output.line(f"  needs the signature of {', '.join(step.missing)}, not here")
+        for refusal in found.refusals:
+            output.line(f"✗ {refusal}")
+        if not found.steps and not found.refusals:
+            output.line("nothing to do")
+        for note in found.notes:
+            output.note(note)
+
+    context.output.result(found, show)
+    if found.refusals:
+        click.get_current_context().exit(ExitCode.REFUSED)
+    if found.steps:
+        click.get_current_context().exit(DIFFERENT)
+
+
+@group.command(
+    examples=[
+        "medfabric network apply",
+        "medfabric network apply --yes",
+        "medfabric network apply --dry-run",
+    ]
+)
+@timeout_option
+@dry_run_option
+@yes_option
+@with_context
+def apply(context: Context, timeout: float | None, dry_run: bool, yes: bool) -> None:
+    """Make the running network as the network file says, step by step.
+
+    Edit the file, look at 'plan', then apply: organisations, peers and orderers come and go,
+    batch, policies, capabilities, anchor peers and chaincodes change. Can be interrupted and run
+    again: it goes on where it stopped. Where an organisation's signature is missing that is not
+    on this machine, it says which file to carry there, and exits with 4.
+    """
+    from admin.procedures.networks.applying import apply_network
+    from admin.procedures.networks.planning import plan_network
+    from network.engines.engine import open_engine
+
+    if dry_run:
+        click.get_current_context().invoke(plan)
+        return
+    engine = open_engine(context.surroundings)
+    found = context.run(plan_network(engine))
+    leaving = [step for step in found.steps if _takes_away(step.text)]
+    if leaving and not found.refusals and not yes:
+        for step in leaving:
+            context.output.note(f"{step.channel}: {step.text}" if step.channel else step.text)
+        click.confirm("Apply this, too?", abort=True, err=True)
+    with context.output.progress(f"network {context.topology.name}") as progress:
+        done = context.run(apply_network(engine, progress.step, timeout=timeout or READY))
+
+    def show(output: Output) -> None:
+        for text in done.done:
+            output.line(f"✓ {text}")
+        if not done.done:
+            output.line("nothing to do")
+
+    context.output.result(done, show)
+
+
+def _takes_away(text: str) -> bool:
+    return text.startswith(("remove ", "stop ")) or text.endswith(" order no more")
 
 
 @group.command(examples=["medfabric network doctor", "medfabric network doctor --json"])

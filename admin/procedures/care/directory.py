@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 from admin.errors import get_chaincode_answer
 from admin.procedures.networks.health import Health
@@ -18,6 +19,8 @@ EARLY = frozenset({"FAILED_PRECONDITION", "UNAVAILABLE"})
 
 async def bootstrap_directory(surroundings: Surroundings, channel: Channel) -> bool:
     """The directory knows the channel's members and their roles; whether it did not before.
+
+    Who came since it was founded is added, who left is set inactive.
 
     Raises:
         EndorseError: the contract refused.
@@ -38,8 +41,9 @@ async def bootstrap_directory(surroundings: Surroundings, channel: Channel) -> b
     profile = surroundings.profile(f"{founder.name}/{OPERATOR}")
     async with Gateway.connect(endpoint=profile.endpoint, signer=profile.signer) as gateway:
         health = Health(gateway, channel.name)
-        if await _is_founded(health):
-            return False
+        known = await _list_known(health)
+        if known:
+            return await _update(health, known, organizations)
         return await _found(health, organizations)
 
 
@@ -61,11 +65,35 @@ async def _found(health: Health, organizations: list[Organization]) -> bool:
             return True
 
 
-async def _is_founded(health: Health) -> bool:
+async def _update(
+    health: Health, known: tuple[Organization, ...], wanted: list[Organization]
+) -> bool:
+    """Members that came or left since are told; most of those who stay have to endorse it."""
+    listed = {one.msp_id: one for one in known}
+    members = {one.msp_id for one in wanted}
+    changes = [
+        replace(one, version=listed[one.msp_id].version if one.msp_id in listed else 0)
+        for one in wanted
+        if one.msp_id not in listed or not listed[one.msp_id].active
+    ]
+    changes += [
+        replace(one, active=False) for one in known if one.active and one.msp_id not in members
+    ]
+    for change in changes:
+        endorsers = tuple(
+            one.msp_id for one in known if one.endorses and one.active and one.msp_id in members
+        )
+        await health.submit(
+            "directory:SetOrganization", change, result=Organization, organizations=endorsers
+        )
+    return bool(changes)
+
+
+async def _list_known(health: Health) -> tuple[Organization, ...]:
     try:
         known = await health.evaluate("directory:ListOrganizations", result=OrganizationList)
     except EvaluateError as failure:
         if get_chaincode_answer(failure) is None:
             raise
-        return False
-    return bool(known.organizations)
+        return ()
+    return known.organizations

@@ -22,10 +22,10 @@ from network.client.configuration import (
     submit,
     wait_for_sequence,
 )
-from network.client.errors import EventsError, GatewayError
+from network.client.errors import EventsError, GatewayError, ProfileError
 from network.client.orderer import OrdererClient
 from network.client.peer import PeerClient
-from network.client.profile import Surroundings
+from network.client.profile import OPERATOR, Surroundings
 from network.rules.channel.config import ChannelConfig, InvalidConfig
 from network.rules.channel.configdiff import ConfigChange, describe_changes, find_lockouts
 from network.rules.channel.configtx import NoDifference, RefusedUpdate, apply_update
@@ -131,6 +131,37 @@ async def read_config(surroundings: Surroundings, signer: Signer, channel_id: st
     """The channel's configuration as its orderers have it; raises as `open_orderer`."""
     async with open_orderer(surroundings, signer, channel_id) as (_, config):
         return config
+
+
+async def find_reader(surroundings: Surroundings, channel_id: str) -> tuple[Signer, ChannelConfig]:
+    """The first administrator on this machine whom the channel lets read it, and write to it
+    where one may, and its configuration.
+
+    Raises:
+        FaultError: no orderer serves the channel, or nobody here may read it.
+        GatewayError: no orderer answers.
+    """
+    trouble: GatewayError | None = None
+    for organization in surroundings.topology.organizations:
+        try:
+            signer = surroundings.signer(f"{organization.name}/{OPERATOR}")
+        except ProfileError:
+            continue  # its keys are elsewhere, or still to be made
+        try:
+            config = await read_config(surroundings, signer, channel_id)
+        except GatewayError as failure:
+            if failure.unreachable:
+                raise
+            trouble = failure
+            continue
+        admins = list_local_admins(surroundings, config)
+        writers = [one.signer for one in admins if _may_write(config, one.signer)]
+        return (writers or [signer])[0], config
+    if trouble is not None:
+        raise trouble
+    raise input_error(
+        "no administrator's key is on this machine", "enrol one: medfabric identity enroll"
+    )
 
 
 def make_proposal(config: ChannelConfig, updated: configtx_pb2.Config) -> Proposal:
@@ -338,6 +369,14 @@ def _explain(text: str) -> str:
     if "currently at version" in text or "but key is at version" in text:
         return f"{text}. The channel has changed since this was proposed"
     return text
+
+
+def _may_write(config: ChannelConfig, signer: Signer) -> bool:
+    try:
+        identity = config.msps.identity(signer.creator)
+    except IdentityError:
+        return False
+    return config.policies.get("/Channel/Writers").check_identities([identity])
 
 
 def _worst(first: GatewayError | None, second: GatewayError) -> GatewayError:
