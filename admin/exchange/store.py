@@ -25,6 +25,9 @@ _VERSION = re.compile(r"(\d{1,9})\.sealed")
 STALE = 24 * 3600
 """Seconds after which a file that was never finished is taken for abandoned."""
 
+UPLOAD_PART = 32 * 1024 * 1024
+"""Bytes sent at a time to an object store: S3 takes 10,000 of them, 320 GB, for one file."""
+
 _FLEETING = ("memory", "http", "https", "data", "zip", "tar", "github", "git", "reference")
 """Protocols that lose what they hold, or cannot be written."""
 
@@ -53,7 +56,7 @@ class RecordStore:
 
     def __init__(self, url: str) -> None:
         try:
-            self._files, root = fsspec.core.url_to_fs(url, auto_mkdir=True)
+            self._files, root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
             scheme = urlsplit(url).scheme
             extra = "; install medfabric[s3]" if scheme == "s3" else ""
@@ -147,7 +150,7 @@ class RecordStore:
             return
         self._files.invalidate_cache()
         # Without autocommit closing a file does not complete its upload.
-        upload = self._files.open(path, "wb", autocommit=False)
+        upload = self._files.open(path, "wb", autocommit=False, block_size=UPLOAD_PART)
         try:
             yield cast(BinaryIO, upload)
             upload.close()

@@ -1,5 +1,8 @@
 """Sealed files, releases and keys on disk: whole or not there, and nobody else's to read."""
 
+import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,17 +13,49 @@ from admin.exchange.header import key_id
 from admin.exchange.keyring import KeyRing
 from admin.exchange.keywrap import public_key_spki
 from admin.exchange.release import BrokenRelease, Release, ReleasedKey, open_release
-from admin.exchange.store import NotStored, RecordStore
+from admin.exchange.store import (
+    STALE,
+    NotStored,
+    RecordStore,
+    UnusableStore,
+    validate_store_url,
+)
 from network.rules.identity.certificates import private_key_pem
 
 RECORD, ACCESS = "ab" * 16, "cd" * 32
 RELEASE = Release(ACCESS, (ReleasedKey(RECORD, 1, "ef" * 32, b"wrapped", b"d" * 32),))
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """A bucket of an S3 server on this machine; its client is told by environment, as users do."""
+    server_module = pytest.importorskip("moto.server", reason="moto is not installed")
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    given = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in given.items():
+            patch.setenv(name, value)
+        import s3fs
+
+        s3fs.S3FileSystem().mkdir("records")
+        yield "s3://records"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> RecordStore:
-    url = tmp_path.as_uri() if request.param == "file" else f"memory://{tmp_path}"
-    return RecordStore(url)
+    if request.param == "folder":
+        return RecordStore(tmp_path.as_uri())
+    bucket = request.getfixturevalue("bucket")
+    return RecordStore(f"{bucket}/{tmp_path.name}")
 
 
 def test_a_record_is_read_back(store: RecordStore) -> None:
@@ -41,6 +76,100 @@ def test_a_write_that_fails_leaves_nothing(store: RecordStore) -> None:
         write_half()
     with pytest.raises(NotStored), store.reading(RECORD, 1):
         pass
+
+
+def test_a_large_write_that_fails_leaves_nothing_and_a_later_one_succeeds(
+    store: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large enough that an object store has taken parts of it already."""
+    part = bytes(2 << 20)
+    monkeypatch.setattr("admin.exchange.store.UPLOAD_PART", 5 << 20)
+
+    def write_half() -> None:
+        with store.writing(RECORD, 1) as target:
+            for _ in range(8):
+                target.write(part)
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk"):
+        write_half()
+    assert store.versions(RECORD) == []
+    with store.writing(RECORD, 1) as target:
+        for _ in range(8):
+            target.write(part)
+    assert store.size(RECORD, 1) == 8 * len(part)
+    assert store.versions(RECORD) == [1]
+
+
+def test_what_is_replaced_is_replaced_whole(store: RecordStore) -> None:
+    for content in (b"first, and longer", b"second"):
+        with store.writing(RECORD, 1) as target:
+            target.write(content)
+    with store.reading(RECORD, 1) as source:
+        assert source.read() == b"second"
+
+
+def test_reading_begins_where_it_is_told(store: RecordStore) -> None:
+    with store.writing(RECORD, 3) as target:
+        target.write(b"0123456789")
+    with store.reading(RECORD, 3, offset=7) as source:
+        assert source.read() == b"789"
+
+
+def test_versions_are_told_in_order(store: RecordStore) -> None:
+    assert store.versions(RECORD) == []
+    for version in (2, 10, 1):
+        with store.writing(RECORD, version) as target:
+            target.write(b"x")
+    assert store.versions(RECORD) == [1, 2, 10]
+    store.erase(RECORD, 2)
+    assert store.versions(RECORD) == [1, 10]
+
+
+def test_releases_are_listed(store: RecordStore) -> None:
+    assert store.releases() == []
+    store.put_release(ACCESS, RELEASE.encode())
+    assert store.releases() == [ACCESS]
+    store.remove_release(ACCESS)
+    assert store.releases() == []
+
+
+def test_what_a_killed_writer_left_is_removed_a_day_later(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path.as_uri())
+    left = tmp_path / "unfinished" / "1-abc"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    store.remove_abandoned()
+    assert left.exists()
+    old = time.time() - STALE - 60
+    os.utime(left, (old, old))
+    store.remove_abandoned()
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("records", "no URL"),
+        ("memory://records", "cannot keep"),
+        ("https://example.org/records", "cannot keep"),
+        ("s3://key:secret@records", "no password"),
+    ],
+)
+def test_a_url_that_cannot_keep_records_is_refused(url: str, text: str) -> None:
+    with pytest.raises(UnusableStore, match=text):
+        validate_store_url(url)
+
+
+def test_a_protocol_without_its_package_is_told_so() -> None:
+    with pytest.raises(UnusableStore, match="nosuch"):
+        RecordStore("nosuch://records")
+
+
+def test_a_handle_cannot_leave_the_store(store: RecordStore) -> None:
+    for handle in ("../../etc/passwd", "ab" * 16 + "/..", "AB" * 16, ""):
+        with pytest.raises(NotStored, match="hex"), store.reading(handle, 1):
+            pass
 
 
 def test_an_erased_record_is_gone(store: RecordStore) -> None:
