@@ -1,7 +1,7 @@
 """The arithmetic of a decision: by rules from the checks, or by hand; it balances or is refused.
 
 On each line: charge - sum of adjustments = paid (835: SVC02 - CAS = SVC03), and the totals are the
-sums of the lines. Cents throughout; no floats.
+sums of the lines. Over all payers no more is paid than was charged. Cents throughout; no floats.
 """
 
 from __future__ import annotations
@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from chaincode.claims.checks.authorization import units_of
+from chaincode.claims.checks.coordination import prior_by_line, prior_paid
 from chaincode.claims.codes import Group, is_carc, is_rarc
 from chaincode.claims.details import (
     Adjudication,
     Adjustment,
+    Coordination,
     Coverage,
     Details,
     Line,
     LineDecision,
     PolicyTable,
+    Used,
 )
 from chaincode.claims.model import CheckResult, Finding, Reason, Verdict
 from chaincode.claims.states import Outcome
@@ -34,11 +38,42 @@ class InvalidAdjudication(ValueError):
 
 @dataclass(slots=True)
 class _Purse:
-    """What is left of the amounts that count once for a whole claim."""
+    """What is left of the amounts that count once for a whole claim, or for a benefit period.
+
+    `out_of_pocket` is None without a limit; `prior` is what prior payers paid on lines that they
+    did not name, `by_line` on those that they did.
+    """
 
     deductible: int
     copay: int
-    prior_paid: int
+    out_of_pocket: int | None
+    visits: dict[str, int]
+    prior: int
+    by_line: dict[int, int]
+
+    def take_share(self, amount: int) -> int:
+        """What of a member's share counts: no more than is left of the out-of-pocket limit."""
+        if self.out_of_pocket is None:
+            return amount
+        taken = min(amount, self.out_of_pocket)
+        self.out_of_pocket -= taken
+        return taken
+
+    def give_back(self, amount: int) -> None:
+        """A share that the member does not owe after all, for a prior payer paid it."""
+        if self.out_of_pocket is not None:
+            self.out_of_pocket += amount
+
+    def take_prior(self, line: int, most: int) -> int:
+        """What prior payers paid on the line, at most so much."""
+        if line in self.by_line:
+            return min(self.by_line[line], most)
+        taken = min(self.prior, most)
+        self.prior -= taken
+        return taken
+
+
+NOTHING_USED = Used()
 
 
 def adjudicate(
@@ -47,26 +82,26 @@ def adjudicate(
     *,
     coverage: Coverage | None,
     table: PolicyTable | None,
-    prior_paid: int = 0,
+    used: Used = NOTHING_USED,
 ) -> Adjudication:
     """Return the decision that the rules make: denials as found, the rest priced in 835's order.
 
     Contract (45), deductible (1), copay (3), coinsurance (2), then what prior payers paid (23).
+    `used` is what earlier claims took from the benefit period.
     """
     denials = _denials(checks)
     fees = {fee.code: fee.allowed for fee in table.fees} if table else {}
-    purse = _Purse(
-        deductible=coverage.deductible_left if coverage else 0,
-        copay=coverage.copay if coverage else 0,
-        prior_paid=prior_paid,
-    )
+    method = table.coordination if table else Coordination.STANDARD
+    purse = _open_purse(details, coverage, used)
     lines = []
     for line in details.lines:
         denial = denials.get(line.sequence) or denials.get(0)
+        if denial is None:
+            denial = _over_limit(line, purse)
         if denial is not None:
             lines.append(_denied(line, denial))
         else:
-            lines.append(_priced(line, coverage, fees, purse))
+            lines.append(_priced(line, coverage, fees, purse, method))
     return total_up(details.claim, details.currency, lines)
 
 
@@ -94,6 +129,7 @@ def validate_adjudication(decision: Adjudication, details: Details) -> None:
         _validate_line(line, charges[line.sequence])
     if decision != total_up(decision.claim, decision.currency, decision.lines):
         raise InvalidAdjudication("the totals are not the sums of the lines")
+    _validate_conservation(decision, details)
 
 
 def outcome_of(decision: Adjudication) -> Outcome:
@@ -139,33 +175,88 @@ def _refusal(finding: Finding, amount: int) -> Adjustment:
     return Adjustment(Group(finding.group or "CO"), finding.carc or "A1", amount, finding.rarc)
 
 
+def _open_purse(details: Details, coverage: Coverage | None, used: Used) -> _Purse:
+    by_line = prior_by_line(details)
+    pooled = prior_paid(details) - sum(by_line.values())
+    if coverage is None:
+        return _Purse(0, 0, None, {}, pooled, by_line)
+    limit = coverage.out_of_pocket
+    return _Purse(
+        deductible=max(0, coverage.deductible - used.deductible),
+        copay=coverage.copay,
+        out_of_pocket=max(0, limit - used.out_of_pocket) if limit else None,
+        visits={
+            one.code: max(0, one.limit - used.visits.get(one.code, 0)) for one in coverage.visits
+        },
+        prior=max(0, pooled),
+        by_line=by_line,
+    )
+
+
+def _over_limit(line: Line, purse: _Purse) -> Finding | None:
+    """The refusal of a service beyond its limit; else its units are taken from what is left."""
+    if line.code not in purse.visits:
+        return None
+    units = units_of(line.quantity)
+    if units > purse.visits[line.code]:
+        note = "the benefit period's limit for this service is reached"
+        return Finding(Verdict.DENIED, note, Group.PATIENT, "119", "", line.sequence)
+    purse.visits[line.code] -= units
+    return None
+
+
 def _priced(
-    line: Line, coverage: Coverage | None, fees: Mapping[str, int], purse: _Purse
+    line: Line,
+    coverage: Coverage | None,
+    fees: Mapping[str, int],
+    purse: _Purse,
+    method: Coordination,
 ) -> LineDecision:
-    adjustments: list[Adjustment] = []
-
-    def take(group: Group, carc: str, amount: int, left: int) -> int:
-        amount = min(amount, left)
-        if amount > 0:
-            adjustments.append(Adjustment(group, carc, amount))
-        return max(amount, 0)
-
-    left = line.net
+    allowed = line.net
     if line.code in fees:
         allowed = min(int(fees[line.code] * line.quantity), line.net)
-        left -= take(Group.CONTRACTUAL, "45", line.net - allowed, left)
-    taken = take(Group.PATIENT, "1", purse.deductible, left)
-    purse.deductible -= taken
-    left -= taken
-    taken = take(Group.PATIENT, "3", purse.copay, left)
-    purse.copay -= taken
-    left -= taken
-    if coverage is not None:
-        left -= take(Group.PATIENT, "2", _share(left, coverage.coinsurance), left)
-    taken = take(Group.OTHER, "23", purse.prior_paid, left)
-    purse.prior_paid -= taken
-    left -= taken
-    return LineDecision(line.sequence, line.net, tuple(adjustments), left)
+    shares = _shares(allowed, coverage, purse)
+    benefit = allowed - sum(shares.values())
+    most = allowed if method is Coordination.STANDARD else benefit
+    prior = purse.take_prior(line.sequence, most)
+    paid = min(benefit, allowed - prior) if method is Coordination.STANDARD else benefit - prior
+    # What the prior payer paid of the member's share is not the member's to pay any more.
+    _shrink(shares, allowed - prior - paid, purse)
+    adjustments = [(Group.CONTRACTUAL, "45", line.net - allowed)]
+    adjustments += [(Group.PATIENT, carc, amount) for carc, amount in shares.items()]
+    adjustments.append((Group.OTHER, "23", prior))
+    made = tuple(Adjustment(group, carc, cents) for group, carc, cents in adjustments if cents > 0)
+    return LineDecision(line.sequence, line.net, made, paid)
+
+
+def _shares(allowed: int, coverage: Coverage | None, purse: _Purse) -> dict[str, int]:
+    """The member's shares by CARC: deductible, copay, coinsurance, within what is left of each."""
+    if coverage is None:
+        return {}
+    deductible = purse.take_share(min(purse.deductible, allowed))
+    purse.deductible -= deductible
+    left = allowed - deductible
+    copay = purse.take_share(min(purse.copay, left))
+    purse.copay -= copay
+    left -= copay
+    return {
+        "1": deductible,
+        "3": copay,
+        "2": purse.take_share(_share(left, coverage.coinsurance)),
+    }
+
+
+def _shrink(shares: dict[str, int], owed: int, purse: _Purse) -> None:
+    """The shares come to what is owed; coinsurance goes first, the deductible last."""
+    spare = sum(shares.values()) - owed
+    for carc in ("2", "3", "1"):
+        less = min(spare, shares.get(carc, 0))
+        if less > 0:
+            shares[carc] -= less
+            spare -= less
+            purse.give_back(less)
+            if carc == "1":
+                purse.deductible += less
 
 
 def _share(amount: int, basis_points: int) -> int:
@@ -175,6 +266,18 @@ def _share(amount: int, basis_points: int) -> int:
 
 def _is_refused(line: LineDecision) -> bool:
     return line.paid == 0 and any(item.carc not in _SHARES for item in line.adjustments)
+
+
+def _validate_conservation(decision: Adjudication, details: Details) -> None:
+    """Never more than the charge over all payers, on a line that prior payers named and in all."""
+    by_line = prior_by_line(details)
+    for line in decision.lines:
+        if line.paid and line.paid + by_line.get(line.sequence, 0) > line.charge:
+            raise InvalidAdjudication(
+                f"line {line.sequence}: with what prior payers paid, more is paid than was charged"
+            )
+    if decision.paid and decision.paid + prior_paid(details) > decision.charge:
+        raise InvalidAdjudication("with what prior payers paid, more is paid than was charged")
 
 
 def _validate_line(line: LineDecision, charge: int) -> None:

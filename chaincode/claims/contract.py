@@ -23,17 +23,21 @@ enrolment) come in the transient field `facts` and are compared with public comm
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from typing import TypeVar
 
 from chaincode import canonical
 from chaincode.access import role
-from chaincode.claims import decision, rules, steps, store
+from chaincode.claims import accumulators, decision, rules, steps, store
 from chaincode.claims.details import (
+    Accumulated,
     ClaimFile,
+    OpenedCoverage,
     SealedAdjudication,
     SealedDetails,
     SealedInformation,
     SealedRemittance,
+    Used,
 )
 from chaincode.claims.intake import Intake, read_claim, read_claims
 from chaincode.claims.model import (
@@ -61,7 +65,7 @@ from chaincode.claims.states import Action, Status
 from chaincode.contract import Context, Contract, query, transaction
 from chaincode.directory import registry
 from chaincode.directory.model import OrganizationRole
-from chaincode.errors import Denied, InvalidArgument
+from chaincode.errors import Denied, InvalidArgument, NotFound
 from chaincode.forms import validate_code, validate_digest
 from chaincode.phi import validate_handle
 from chaincode.table import PageRequest, validate_page
@@ -184,14 +188,54 @@ class ClaimsContract(Contract, name="claims"):
     async def StageDecision(self, ctx: Context, change: Change) -> Notice:
         """The decision is in the payer's own room; nothing public is written.
 
-        Transient `decision`, `facts`, `table`. Hand the answer to `Adjudicate` or `DecideAppeal`.
+        For claims in that room, and for those whose coverage has a deductible or limits. Transient
+        `decision`, `facts`, `table`, `fingerprintKey` for a coverage that accumulates. Hand the
+        answer to `Adjudicate` or `DecideAppeal`; for a claim in the shared room also, in the
+        transient field `sealed`, what `StagedDecision` answers.
         """
-        claim = await steps.own_claim(ctx, change)
-        notice, sealed = await decision.make_decision(ctx, claim)
+        claim = await steps.payers_claim(ctx, change)
+        made = await decision.make_decision(ctx, claim, staged=True)
+        room = rules.collection_of(Room.OWN, "", "", claim.payer)
         where = (claim.claim, store.DECISION, claim.version + 1)
-        await store.put_private(ctx, claim.collection, sealed, *where)
-        await store.put_staged(ctx, claim.collection, notice, *where)
-        return notice
+        await store.put_private(ctx, room, made.sealed, *where)
+        await store.put_staged(ctx, room, made.notice, *where)
+        if made.book is not None:
+            key = store.fact_key(ctx, decision.BOOK, made.notice.accumulator)
+            await ctx.stub.put_private_data(room, key, canonical.encode(made.book))
+        return made.notice
+
+    @query(access=DECIDERS)
+    async def StagedDecision(self, ctx: Context, claim: str, version: int) -> SealedAdjudication:
+        """What `StageDecision` decided on a claim at this version, from the payer's own peer."""
+        room = rules.collection_of(Room.OWN, "", "", await _payer(ctx))
+        where = (claim, store.DECISION, version + 1)
+        found = await store.get_private(ctx, SealedAdjudication, room, *where)
+        if found is None:
+            raise NotFound("nothing is staged for this claim and version at this peer")
+        return found
+
+    @query(access=CLAIMS_STAFF)
+    async def Accumulated(self, ctx: Context, coverage: str, day: date) -> Accumulated:
+        """What a payer stated of a coverage, and what is used of the benefit period of a day.
+
+        From the payer's own peer. Transient `fingerprintKey`.
+        """
+        validate_handle(coverage, "coverage")
+        payer = await _payer(ctx)
+        room = rules.collection_of(Room.OWN, "", "", payer)
+        key = store.fact_key(ctx, FactKind.COVERAGE.value, coverage)
+        raw = await ctx.stub.get_private_data(room, key)
+        if raw is None:
+            raise NotFound("the payer stated no such coverage")
+        fact = canonical.decode(OpenedCoverage, raw).fact
+        start = accumulators.period_of(fact, day)
+        handle = await decision.handle_of(ctx, payer, coverage, start)
+        book = await decision.read_book(ctx, payer, handle)
+        used = Used()
+        if book is not None:
+            claims = await store.get_claims(ctx, [one.claim for one in book.claims])
+            used = accumulators.used_of(book, claims, "")
+        return Accumulated(fact, start, used)
 
     @transaction(access=CLAIMS_STAFF)
     async def StagePrivate(
@@ -273,6 +317,7 @@ class ClaimsContract(Contract, name="claims"):
             ctx.set_event("claims.Rejected", rules.event_of(new))
             return result
         await intake.finish()
+        await decision.give_back(ctx, held)
         await steps.keep_change(ctx, replace(after, replaced_by=new.claim), held, Action.REPLACE)
         ctx.set_event("claims.Replaced", rules.event_of(new))
         return result

@@ -35,7 +35,7 @@ def read_coverage(resource: Mapping[str, Any], handle: str, patient: str) -> Cov
         start=read_date(period.get("start"), "Coverage.period.start"),
         end=read_date(end, "Coverage.period.end") if end is not None else None,
         primacy=_primacy(resource),
-        deductible_left=shares.get("deductible", 0),
+        deductible=shares.get("deductible", 0),
         copay=shares.get("copay", 0),
         coinsurance=shares.get("copaypct", 0),
     )

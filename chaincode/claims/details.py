@@ -7,7 +7,7 @@ quantities and factors are decimals; percentages are basis points (2,000 is 20 %
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -39,7 +39,8 @@ class Line:
 
     `net` = `quantity` x `unit_price` x `factor`, rounded half up to a cent. `minutes` is how long
     the provider was busy with it in all, 0 if unknown. `authorization` is a prior authorisation's
-    handle. The sequences point into the claim's diagnoses and supporting information.
+    handle, `control` what the filer calls the line (FHIR item.id, X12 REF 6R). The sequences point
+    into the claim's diagnoses and supporting information.
     """
 
     sequence: int
@@ -55,6 +56,7 @@ class Line:
     revenue: str = ""
     minutes: int = 0
     authorization: str = ""
+    control: str = ""
     diagnosis_sequences: tuple[int, ...] = ()
     information_sequences: tuple[int, ...] = ()
 
@@ -82,10 +84,19 @@ class SupportingInformation:
 
 
 @dataclass(frozen=True, slots=True)
+class LinePaid:
+    """What another payer paid on a line (X12 SVD), in cents."""
+
+    sequence: int
+    paid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Insurance:
     """FHIR Claim.insurance. `sequence` is the order of primacy; one is focal: the addressee's.
 
-    `paid` and `adjusted` (cents) are what that payer decided before; None if it did not yet.
+    `paid` and `adjusted` (cents) are what that payer decided before, `paid_lines` on which lines,
+    if it is known; None if it did not decide yet.
     """
 
     sequence: int
@@ -93,13 +104,15 @@ class Insurance:
     focal: bool = True
     paid: int | None = None
     adjusted: int | None = None
+    paid_lines: tuple[LinePaid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
     """A claim's private part. `claim` and `patient` are handles, `provider_npi` bills.
 
-    `birth` and `death` are there for the checks on service dates and may be absent.
+    `number` is what the filer calls the claim (FHIR Claim.identifier, X12 CLM01), which comes back
+    in the 835. `birth` and `death` are there for the checks on service dates and may be absent.
     """
 
     claim: str
@@ -111,6 +124,7 @@ class Details:
     lines: tuple[Line, ...]
     use: Use = Use.CLAIM
     currency: str = "USD"
+    number: str = ""
     facility_npi: str = ""
     diagnoses: tuple[Diagnosis, ...] = ()
     supporting: tuple[SupportingInformation, ...] = ()
@@ -120,18 +134,40 @@ class Details:
 
 
 @dataclass(frozen=True, slots=True)
+class VisitLimit:
+    """So many units of a code are covered in a benefit period; more are refused (CARC 119)."""
+
+    code: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
-    """What a payer states of a member's coverage. `excluded_codes` are not covered (CARC 96)."""
+    """What a payer states of a member's coverage. `excluded_codes` are not covered (CARC 96).
+
+    `deductible` and `out_of_pocket` (the most that the member pays, 0 if there is no such limit)
+    are for a benefit period, less what was met elsewhere; `visits` limits services. What of them is
+    used is the payer's accumulator (see `accumulators`). A benefit period is a year that begins on
+    `period_start` (MM-DD).
+    """
 
     coverage: str
     patient: str
     start: date
     end: date | None = None
     primacy: int = 1
-    deductible_left: int = 0
+    deductible: int = 0
     copay: int = 0
     coinsurance: int = 0
+    out_of_pocket: int = 0
+    visits: tuple[VisitLimit, ...] = ()
+    period_start: str = "01-01"
     excluded_codes: tuple[str, ...] = ()
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether what earlier claims used counts for a decision."""
+        return bool(self.deductible or self.out_of_pocket or self.visits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +231,16 @@ class OpenedEnrolment:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a party brings to the checks; each is compared with the payer's commitment."""
+    """What a party brings to the checks; each is compared with the payer's commitment.
+
+    `primaries` are decisions of prior payers on the claims that the filings coordinate with, in
+    their own words: compared with what those payers committed to.
+    """
 
     coverages: tuple[OpenedCoverage, ...] = ()
     authorizations: tuple[OpenedAuthorization, ...] = ()
     enrolments: tuple[OpenedEnrolment, ...] = ()
+    primaries: tuple[SealedAdjudication, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,10 +272,22 @@ class Fee:
     allowed: int
 
 
+class Coordination(StrEnum):
+    """How a secondary payer reckons (NAIC model 120).
+
+    STANDARD pays what it would have paid first, as far as the allowed amount is not paid already;
+    CARVE_OUT pays what it would have paid first less what prior payers paid.
+    """
+
+    STANDARD = "standard"
+    CARVE_OUT = "carve-out"
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyTable:
     """A payer's versioned rules of payment, known on the ledger by digest."""
 
+    coordination: Coordination = Coordination.STANDARD
     filing_days: int = 365
     appeal_days: int = 120
     pairs: tuple[Pair, ...] = ()
@@ -325,6 +378,42 @@ class SealedInformation:
 
     salt: bytes
     information: Information
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a claim, or all of them, took from a benefit period: cents, and units by code."""
+
+    deductible: int = 0
+    out_of_pocket: int = 0
+    visits: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UsedByClaim:
+    """What a claim takes if the decision with this commitment is in force."""
+
+    claim: str
+    decision: bytes
+    used: Used
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulator:
+    """A payer's private book of one member's benefit period: what each decided claim took."""
+
+    coverage: str
+    period: date
+    claims: tuple[UsedByClaim, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulated:
+    """A coverage with what is used of one of its benefit periods."""
+
+    coverage: Coverage
+    period: date
+    used: Used
 
 
 @dataclass(frozen=True, slots=True)

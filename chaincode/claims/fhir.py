@@ -9,8 +9,8 @@ silently lose (nested item details, a second currency, a modifier extension) is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -22,6 +22,7 @@ from chaincode.claims.details import (
     Diagnosis,
     Insurance,
     Line,
+    LinePaid,
     SupportingInformation,
     Type,
     Use,
@@ -29,6 +30,8 @@ from chaincode.claims.details import (
 from chaincode.errors import InvalidArgument
 
 NPI_SYSTEM = "http://hl7.org/fhir/sid/us-npi"
+AUTHORIZATION_URL = "urn:medfabric:authorization"
+"""An item's extension with a `valueReference`: the line's prior authorisation (X12 REF G1)."""
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -36,8 +39,9 @@ E = TypeVar("E", bound=StrEnum)
 class Handles:
     """Which handle (or NPI) stands for which reference of the resource.
 
-    `authorizations` maps procedure codes to prior authorisations' handles: FHIR names an
-    authorisation for an insurance (`preAuthRef`), the checks need it for a service.
+    `authorizations` maps procedure codes, or the references of `AUTHORIZATION_URL`, to prior
+    authorisations' handles: FHIR names an authorisation for an insurance (`preAuthRef`), the checks
+    need it for a service.
     """
 
     claim: str
@@ -83,6 +87,7 @@ def read_claim(resource: Mapping[str, Any], handles: Handles) -> Details:
         else "",
         created=read_date(resource.get("created"), "Claim.created"),
         currency=currency,
+        number=_number(resource),
         total=read_money(total, "Claim.total", currency)
         if total is not None
         else sum(line.net for line in lines),
@@ -96,7 +101,7 @@ def read_claim(resource: Mapping[str, Any], handles: Handles) -> Details:
             for index, item in enumerate(_list(resource, "supportingInfo", "Claim"))
         ),
         insurance=tuple(
-            _insurance(item, f"Claim.insurance[{index}]", handles.coverages)
+            _insurance(item, f"Claim.insurance[{index}]", handles.coverages, resource, currency)
             for index, item in enumerate(_list(resource, "insurance", "Claim"))
         ),
     )
@@ -108,6 +113,22 @@ def prior_claim(resource: Mapping[str, Any]) -> str:
         path = f"Claim.related[{index}]"
         if read_code(item.get("relationship"), f"{path}.relationship") == "prior":
             return _reference(item.get("claim"), f"{path}.claim")
+    return ""
+
+
+def find_authorization(item: Mapping[str, Any]) -> str:
+    """The reference of the prior authorisation that an item names, or ""."""
+    for extension in item.get("extension") or ():
+        if isinstance(extension, Mapping) and extension.get("url") == AUTHORIZATION_URL:
+            return str((extension.get("valueReference") or {}).get("reference", ""))
+    return ""
+
+
+def _number(resource: Mapping[str, Any]) -> str:
+    """What the filer calls the claim: the value of its first identifier, or ""."""
+    for item in _list(resource, "identifier", "Claim"):
+        if isinstance(item.get("value"), str):
+            return str(item["value"])
     return ""
 
 
@@ -145,7 +166,8 @@ def _line(
         ),
         place=read_code(place, f"{path}.locationCodeableConcept") if place else "",
         revenue=read_code(item["revenue"], f"{path}.revenue") if "revenue" in item else "",
-        authorization=authorizations.get(code, ""),
+        authorization=authorizations.get(find_authorization(item) or code, ""),
+        control=str(item.get("id", "")),
         diagnosis_sequences=_sequences(item, "diagnosisSequence", path),
         information_sequences=_sequences(item, "informationSequence", path),
     )
@@ -171,7 +193,13 @@ def _supporting(
     return SupportingInformation(_sequence(item, path), category, record)
 
 
-def _insurance(item: Mapping[str, Any], path: str, coverages: Mapping[str, str]) -> Insurance:
+def _insurance(
+    item: Mapping[str, Any],
+    path: str,
+    coverages: Mapping[str, str],
+    resource: Mapping[str, Any],
+    currency: str,
+) -> Insurance:
     reference = _reference(item.get("coverage"), f"{path}.coverage")
     handle = coverages.get(reference)
     if not handle:
@@ -179,7 +207,50 @@ def _insurance(item: Mapping[str, Any], path: str, coverages: Mapping[str, str])
     focal = item.get("focal")
     if not isinstance(focal, bool):
         raise InvalidArgument(f"{path}.focal: expected true or false")
-    return Insurance(_sequence(item, path), handle, focal)
+    made = Insurance(_sequence(item, path), handle, focal)
+    if "claimResponse" not in item:
+        return made
+    reference = _reference(item["claimResponse"], f"{path}.claimResponse")
+    for index, inner in enumerate(_list(resource, "contained", "Claim")):
+        if reference == f"#{inner.get('id')}" and inner.get("resourceType") == "ClaimResponse":
+            return _decided_before(made, inner, f"Claim.contained[{index}]", currency)
+    # Elsewhere: what is not here is read from the ledger, by the claim it coordinates with.
+    return made
+
+
+def _decided_before(
+    made: Insurance, response: Mapping[str, Any], path: str, currency: str
+) -> Insurance:
+    """The insurance with what its payer decided: totals, and benefits by line if they are there."""
+    totals = {
+        read_code(item.get("category"), f"{path}.total[{index}].category"): read_money(
+            item.get("amount"), f"{path}.total[{index}].amount", currency
+        )
+        for index, item in enumerate(_list(response, "total", path))
+    }
+    if "benefit" not in totals:
+        raise InvalidArgument(f"{path}.total: no benefit; it says what the prior payer paid")
+    paid = totals["benefit"]
+    return replace(
+        made,
+        paid=paid,
+        adjusted=totals["submitted"] - paid if "submitted" in totals else None,
+        paid_lines=tuple(
+            line
+            for index, item in enumerate(_list(response, "item", path))
+            for line in _line_paid(item, f"{path}.item[{index}]", currency)
+        ),
+    )
+
+
+def _line_paid(item: Mapping[str, Any], path: str, currency: str) -> Iterator[LinePaid]:
+    sequence = item.get("itemSequence")
+    if isinstance(sequence, bool) or not isinstance(sequence, int):
+        raise InvalidArgument(f"{path}.itemSequence: expected a positive integer")
+    for index, one in enumerate(_list(item, "adjudication", path)):
+        inner = f"{path}.adjudication[{index}]"
+        if read_code(one.get("category"), f"{inner}.category") == "benefit":
+            yield LinePaid(sequence, read_money(one.get("amount"), f"{inner}.amount", currency))
 
 
 def _serviced(item: Mapping[str, Any], path: str) -> tuple[date, date]:

@@ -2,7 +2,8 @@
 
 The key is shared by the consortium's payers and providers and never reaches the ledger. A claim's
 own fingerprint is over everything that makes an exact duplicate (patient, provider, days, services,
-places, charges); a line's is over patient, provider, day and service only.
+places, charges); a line's is over patient, provider, day, service and use only: what was
+authorised and then rendered is no duplicate.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def compute_fingerprints(key: bytes, details: Details) -> Fingerprints:
         commitment.fingerprint(
             key,
             commitment.FINGERPRINT_LINE,
-            (*who, line.serviced_from.isoformat(), line.code, _modifiers(line)),
+            (*who, details.use, line.serviced_from.isoformat(), line.code, _modifiers(line)),
         )
         for line in details.lines
     )

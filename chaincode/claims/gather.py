@@ -27,7 +27,7 @@ from chaincode.claims.details import (
     PolicyTable,
 )
 from chaincode.claims.fingerprints import compute_fingerprints
-from chaincode.claims.model import Claim, FactKind, Filing, Fingerprints, Registration, Room
+from chaincode.claims.model import FactKind, Filing, Fingerprints, Registration, Room
 from chaincode.consent import access as consent
 from chaincode.consent.model import AccessRequest, Actor, DataItem
 from chaincode.contract import Context
@@ -75,12 +75,21 @@ class Desk:
         name = filer.name if filer else ""
         return rules.collection_of(filing.room, name, payer.name, payer.msp_id)
 
-    async def fingerprints(self, details: Details) -> Fingerprints:
-        """The claim's fingerprints under the key in the transient field `fingerprintKey`."""
+    async def fingerprint_key(self) -> bytes:
+        """The key in the transient field `fingerprintKey`, if it is the consortium's."""
         key = store.read_transient(self._ctx, "fingerprintKey")
         expected = (await self.policy()).parameters.get(FINGERPRINT_KEY)
         if expected is not None and commitment.key_digest(key).hex() != expected:
             raise InvalidArgument("fingerprintKey: not the consortium's key in force")
+        if len(key) < commitment.MINIMUM_KEY_SIZE:
+            raise InvalidArgument(
+                f"fingerprintKey: shorter than {commitment.MINIMUM_KEY_SIZE} bytes"
+            )
+        return key
+
+    async def fingerprints(self, details: Details) -> Fingerprints:
+        """The claim's fingerprints under the key in the transient field `fingerprintKey`."""
+        key = await self.fingerprint_key()
         try:
             return compute_fingerprints(key, details)
         except ValueError as error:
@@ -124,7 +133,7 @@ class Desk:
             units_left=units,
             enrolment=await self._enrolment(filing.payer, details),
             table=await self.table(filing.payer),
-            primary=await _primary(ctx, filing),
+            primary=await self._primary(filing),
         )
 
     async def table(self, payer: str) -> PolicyTable | None:
@@ -186,6 +195,24 @@ class Desk:
                 return item.fact
         return None
 
+    async def _primary(self, filing: Filing) -> PrimaryFact | None:
+        """The prior payer's claim, with its decision if the filer brought it along."""
+        if not filing.coordinates:
+            return None
+        found = await store.CLAIMS.get(self._ctx, filing.coordinates)
+        if found is None:
+            return None
+        shown = None
+        for index, item in enumerate(self.facts().primaries):
+            if item.adjudication.claim == found.claim:
+                opening = (commitment.DECISION, item.salt, canonical.encode(item.adjudication))
+                if found.decision is None or not commitment.opens(found.decision, *opening):
+                    raise InvalidArgument(
+                        f"facts.primaries[{index}]: not what the prior payer decided"
+                    )
+                shown = item.adjudication
+        return PrimaryFact(found.claim, found.patient, found.payer, found.status, shown)
+
     async def _registered(
         self,
         payer: str,
@@ -243,15 +270,6 @@ async def _evidence(ctx: Context, filing: Filing, index: int) -> EvidenceFact:
         custodian=record.custodian,
         anchored_at=record.anchored_at,
     )
-
-
-async def _primary(ctx: Context, filing: Filing) -> PrimaryFact | None:
-    found: Claim | None = None
-    if filing.coordinates:
-        found = await store.CLAIMS.get(ctx, filing.coordinates)
-    if found is None:
-        return None
-    return PrimaryFact(found.claim, found.patient, found.payer, found.status)
 
 
 def _indexes(filing: Filing) -> range:

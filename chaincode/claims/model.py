@@ -145,7 +145,9 @@ class Claim:
     """A claim's public state. `version` counts its changes; each edge names the one it rests on.
 
     `decision` (made at `decision_version`) and `remittance` are commitments. `before` is the status
-    an open appeal came from; `reversal` says that a payment is to be taken back.
+    an open appeal came from; `reversal` says that a payment is to be taken back. `accumulator` is
+    the handle of the benefit period that the decision takes from, "" if of none, and `units` what
+    it takes from authorisations.
     """
 
     claim: str
@@ -175,6 +177,8 @@ class Claim:
     replaces: str = ""
     replaced_by: str = ""
     coordinates: str = ""
+    accumulator: str = ""
+    units: dict[str, int] = field(default_factory=dict)
     reversal: bool = False
 
 
@@ -228,7 +232,8 @@ class Change:
 class Notice:
     """The public face of a decision; for the payer's own room `StageDecision` makes it.
 
-    `units` is what the claim takes from prior authorisations, by handle.
+    `units` is what the claim takes from prior authorisations, by handle; `accumulator` the handle
+    of the benefit period that it takes from, at the version that the decision rests on.
     """
 
     claim: str
@@ -239,6 +244,8 @@ class Notice:
     checks: tuple[CheckResult, ...]
     appeal_days: int
     units: dict[str, int] = field(default_factory=dict)
+    accumulator: str = ""
+    accumulator_version: int = 0
 
 
 class PrivateKind(StrEnum):
@@ -301,6 +308,19 @@ class Registration:
     version: int
     registered_at: datetime
     units_left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccumulatorVersion:
+    """How often the decisions that count in a benefit period have changed.
+
+    Public, under a handle that tells nothing; the amounts are the payer's own. A decision that
+    rests on an older version is refused, so none of them counts twice or not at all.
+    """
+
+    handle: str
+    payer: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,6 +192,8 @@ def decided(claim: Claim, notice: Notice, now: datetime) -> Claim:
         decision=notice.decision,
         decision_version=claim.version,
         checks=notice.checks,
+        accumulator=notice.accumulator,
+        units=notice.units,
         appeal_deadline=now + timedelta(days=notice.appeal_days) if refused else None,
         before=None,
     )

@@ -10,13 +10,19 @@ from chaincode import canonical, commitment
 from chaincode.audit import trail
 from chaincode.audit.model import AuditEntry, Kind
 from chaincode.claims import decision, rules, store
+from chaincode.claims.adjudication import InvalidAdjudication, validate_adjudication
 from chaincode.claims.checks.consent import PURPOSE
-from chaincode.claims.details import SealedInformation, SealedRemittance
+from chaincode.claims.details import (
+    SealedAdjudication,
+    SealedInformation,
+    SealedRemittance,
+    Use,
+)
 from chaincode.claims.intake import keep
 from chaincode.claims.model import Change, Claim, Notice, PrivateKind, Room, StagedCommitment
 from chaincode.claims.states import Action
 from chaincode.contract import Context
-from chaincode.errors import Denied, InvalidArgument
+from chaincode.errors import Conflict, Denied, InvalidArgument
 
 Sealed = SealedRemittance | SealedInformation
 
@@ -51,6 +57,8 @@ async def take_step(
         claim = replace(claim, before=None)
     elif action is Action.PAY:
         rules.validate_payment(held)
+    elif action is Action.VOID:
+        await decision.give_back(ctx, held)
     rules.validate_reasons(change.reasons)
     committed = await _private_part(ctx, held, change, kind) if kind else None
     if required and committed is None:
@@ -69,23 +77,43 @@ async def take_step(
 async def put_decision(
     ctx: Context, change: Change, notice: Notice | None, action: Action
 ) -> Claim:
-    """The claim is decided: in the shared room now, in the own room as it was staged."""
+    """The claim is decided: as it was staged, or, in the shared room, now."""
     held = await store.CLAIMS.require(ctx, change.claim, what="claim")
     claim = advanced(ctx, held, change, action)
     where = (held.claim, store.DECISION, held.version + 1)
-    if held.room is Room.OWN:
+    if held.room is Room.OWN or notice is not None:
         if notice is None or notice.claim != held.claim or notice.version != held.version:
             raise InvalidArgument("notice: missing or another's; StageDecision answers it")
-        await store.validate_staged(ctx, held.collection, notice, *where)
+        own = rules.collection_of(Room.OWN, "", "", held.payer)
+        await store.validate_staged(ctx, own, notice, *where)
+        if held.room is Room.SHARED:
+            await store.put_private(
+                ctx, held.collection, await _share_staged(ctx, held, notice), *where
+            )
     else:
-        notice, sealed = await decision.make_decision(ctx, held)
-        await store.put_private(ctx, held.collection, sealed, *where)
+        made = await decision.make_decision(ctx, held, staged=False)
+        notice = made.notice
+        await store.put_private(ctx, held.collection, made.sealed, *where)
     claim = rules.decided(claim, notice, ctx.now)
-    if action is Action.ADJUDICATE:
-        await decision.take_units(ctx, held.payer, notice)
+    await decision.take(ctx, held, notice)
     await keep_change(ctx, claim, held, action, notice.decision)
     ctx.set_event(f"claims.{_EVENTS[action]}", rules.event_of(claim))
     return claim
+
+
+async def _share_staged(ctx: Context, held: Claim, notice: Notice) -> SealedAdjudication:
+    """What the payer decided in its own room, now for the shared one: in transient `sealed`."""
+    raw = store.read_transient(ctx, "sealed")
+    sealed = canonical.decode(SealedAdjudication, raw, "sealed")
+    bound = decision.seal(commitment.DECISION, sealed.salt, sealed.adjudication)
+    if bound != notice.decision:
+        raise InvalidArgument("sealed: not the decision that was staged")
+    details = await decision.read_details(ctx, held)
+    try:
+        validate_adjudication(sealed.adjudication, details)
+    except InvalidAdjudication as error:
+        raise InvalidArgument(f"sealed: {error}") from None
+    return sealed
 
 
 def advanced(ctx: Context, held: Claim, change: Change, action: Action) -> Claim:
@@ -152,6 +180,8 @@ async def validate_private(ctx: Context, claim: Claim, sealed: Sealed) -> None:
         if sealed.information.claim != claim.claim:
             raise InvalidArgument("information.claim: it is another claim's")
         return
+    if (await decision.read_details(ctx, claim)).use is not Use.CLAIM:
+        raise Conflict("only a claim is paid, not what asks for an authorisation or an estimate")
     made = await decision.read_adjudication(ctx, claim)
     rules.validate_remittance(sealed.remittance, made)
 
@@ -161,6 +191,15 @@ def commitment_of(sealed: Sealed) -> bytes:
     if isinstance(sealed, SealedRemittance):
         return decision.seal(commitment.REMITTANCE, sealed.salt, sealed.remittance)
     return decision.seal(commitment.INFORMATION, sealed.salt, sealed.information)
+
+
+async def payers_claim(ctx: Context, change: Change) -> Claim:
+    """The claim to the caller's organisation, at the version that the change rests on."""
+    claim = await store.CLAIMS.require(ctx, change.claim, what="claim")
+    if claim.payer != ctx.client.msp_id:
+        raise Denied("a decision is staged by the claim's payer")
+    rules.validate_version(claim, change.version)
+    return claim
 
 
 async def own_claim(ctx: Context, change: Change) -> Claim:

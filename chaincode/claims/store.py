@@ -7,11 +7,13 @@ to one claim.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TypeVar
 
 from chaincode import canonical
 from chaincode.claims.checks.context import Seen
 from chaincode.claims.model import (
+    AccumulatorVersion,
     Claim,
     Duplicate,
     Filing,
@@ -31,6 +33,7 @@ CLAIMS = Table("claim", Claim)
 STEPS = Table("claim~step", Step)
 REGISTRATIONS = Table("claim~registration", Registration)
 TABLES = Table("claim~table", TableVersion)
+ACCUMULATORS = Table("claim~accumulator", AccumulatorVersion)
 SIGHTINGS = Table("claim~fingerprint", Sightings)
 
 BY_PARTY = Index("claim~byparty")
@@ -88,6 +91,17 @@ async def validate_staged(
         raise Conflict("nothing is staged for this claim and version; stage it first")
     if held != hashlib.sha256(canonical.encode(value)).digest():
         raise Conflict("this is not what was staged; hand over the staged value as it came")
+
+
+async def get_claims(ctx: Context, handles: Sequence[str]) -> dict[str, Claim]:
+    """The claims that there are of these, by handle; all in one request to the peer."""
+    keys = [CLAIMS.key(ctx, handle) for handle in handles]
+    found = await ctx.stub.get_multiple_states(*keys) if keys else []
+    return {
+        handle: CLAIMS.open(raw)
+        for handle, raw in zip(handles, found, strict=True)
+        if raw is not None
+    }
 
 
 async def list_claim(ctx: Context, claim: Claim, before: Claim | None) -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from admin.cli.claiming.exchanging import X12Desk
 from admin.cli.claiming.options import CLAIM, filing_options, read_options
 from admin.cli.claiming.views import loud_findings, show_step, tell_checks, tell_finding
 from admin.cli.context import Context
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
         "medfabric claim submit intake.ndjson --patient 7c1f… --coverage 55d2… --label N \\",
         "    --as UnitedPayer/intake",
         "medfabric claim submit 'today/*.json' --handles handles.json --as UnitedPayer/intake",
+        "medfabric claim submit today.837 --handles handles.json --label N --ack today.999 \\",
+        "    --as UnitedPayer/intake",
     ],
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
@@ -46,6 +49,16 @@ if TYPE_CHECKING:
     metavar="N",
     help="Claims in one transaction.",
 )
+@click.option(
+    "--ack",
+    metavar="FILE",
+    help="Write an X12 999 for the 837s in FILEs: what of them is taken, and where they are wrong.",
+)
+@click.option(
+    "--skip-faulty",
+    is_flag=True,
+    help="Take an 837's good transaction sets although others are faulty [nothing of the file].",
+)
 @dry_run_option
 @channel_option
 @with_context
@@ -54,11 +67,16 @@ def submit(
     files: tuple[str, ...],
     no_ask: bool,
     chunk: int,
+    ack: str | None,
+    skip_faulty: bool,
     dry_run: bool,
     channel: str | None,
     **said: Any,
 ) -> None:
-    """Submit the FHIR R4 Claims in FILEs: JSON, Bundles or NDJSON; - is standard input.
+    """Submit the claims in FILEs: FHIR R4 (JSON, Bundles, NDJSON) or X12 837P and 837I.
+
+    - is standard input. In an 837, frequency 7 replaces and 8 voids the claim that REF F8 names
+    by the payer's number (CLP07 of an 835).
 
     A provider files with a payer; a payer enters what reached it by another channel. Details go
     to the parties' private collection, and the ledger sees handles, codes and commitments. Every
@@ -67,7 +85,11 @@ def submit(
     """
     from admin.procedures.claims.files import read_claim_files
 
-    sources = read_claim_files(files)
+    desk = X12Desk(context, ack, whole=not skip_faulty)
+    try:
+        sources = read_claim_files(files, skip_faulty=skip_faulty, seen=desk.see)
+    finally:
+        desk.acknowledge()
 
     async def work() -> "list[Submitted]":
         async with open_health(context, channel) as session:
@@ -80,6 +102,7 @@ def submit(
     done = context.run(work())
     if not dry_run:
         _show_submitted(context, done)
+    desk.refuse_skipped()
 
 
 async def _submit(

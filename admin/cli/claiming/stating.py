@@ -69,7 +69,7 @@ def coverage(
 
     resource = _find_coverage(read_source(file), wanted)
     said = {
-        "deductible_left": deductible,
+        "deductible": deductible,
         "copay": copay,
         "coinsurance": None if coinsurance is None else round(coinsurance * 100),
         "excluded_codes": exclude or None,

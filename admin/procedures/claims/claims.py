@@ -9,11 +9,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from admin.errors import input_error
+from admin.errors import get_chaincode_answer, input_error
 from admin.procedures.claims.facts import PayerFacts, Support
-from admin.procedures.claims.files import (
-    ClaimSource,
-)
+from admin.procedures.claims.files import ORIGINAL, VOID, ClaimSource
 from admin.procedures.claims.keys import open_key
 from admin.procedures.claims.preparation import FilingOptions, Preparation, Prepared
 from admin.procedures.networks.health import Committed, Health
@@ -33,12 +31,14 @@ from chaincode.claims.model import (
 )
 from chaincode.claims.states import Status
 from chaincode.table import PageRequest
+from network.client.errors import EvaluateError
 from network.client.profile import Profile, Surroundings
 from network.topology.values import Role
 
 PRE_CHECKS = 8
 """Claims whose checks run at the same time at one's own peer."""
 HANDLE_LENGTH = 32
+NOT_FOUND = 404
 
 Progress = Callable[[int], None]
 NO_PROGRESS: Progress = lambda done: None  # noqa: E731
@@ -98,25 +98,36 @@ class Claims:
         Raises:
             FaultError: a file does not say enough; nothing was sent.
         """
-        prepared = await self._preparation.prepare_all(sources, options)
+        corrections = [(one, await self._prior(one)) for one in sources if _corrects(one)]
+        plain = [one for one in sources if not _corrects(one)]
+        prepared = await self._preparation.prepare_all(plain, options)
         found: list[Submitted] = []
         for start in range(0, len(prepared), options.chunk):
             chunk = prepared[start : start + options.chunk]
             found += await self._send(chunk, options)
             progress(len(chunk))
+        for source, held in corrections:
+            found.append(await self._correct(source, held, options))
+            progress(1)
         return found
 
     async def check(
         self, sources: Sequence[ClaimSource], options: FilingOptions
     ) -> list[tuple[Prepared, tuple[CheckResult, ...]]]:
-        """Return what the checks find at one's own peer; nothing is sent or kept."""
-        prepared = await self._preparation.prepare_all(sources, options)
+        """Return what the checks find at one's own peer; nothing is sent or kept.
+
+        A correction of an earlier claim is left out: its checks depend on that one's going.
+        """
+        plain = [one for one in sources if not _corrects(one)]
+        prepared = await self._preparation.prepare_all(plain, options)
         support = await self._support(prepared, options)
         return list(zip(prepared, await self._check_all(prepared, support), strict=True))
 
     async def replace(self, claim: Claim, source: ClaimSource, options: FilingOptions) -> Submitted:
         """The corrected claim stands for the earlier one, or was rejected and changes nothing."""
         prepared = await self._preparation.prepare(source, options, replaces=claim)
+        if prepared.held is not None:  # sent before: it is answered with how it stands
+            return _existing(prepared, prepared.held)
         self._preparation.keep(prepared)
         support = await self._support([prepared], options)
         transient = self._transient(support)
@@ -134,6 +145,40 @@ class Claims:
             transient=transient,
         )
         return _submitted(prepared, done.value, done)
+
+    async def _prior(self, source: ClaimSource) -> Claim:
+        """The claim that a correction is of. Raises FaultError: it is none of ours."""
+        remedy = "REF F8 repeats the payer's number of the claim: CLP07 of its 835, REF 1K of a 277"
+        if len(source.prior) == HANDLE_LENGTH:
+            try:
+                return await self.get(source.prior)
+            except EvaluateError as failure:
+                answer = get_chaincode_answer(failure)
+                if answer is None or answer[0] != NOT_FOUND:
+                    raise
+        raise input_error("the claim it corrects is not on the ledger", remedy, source.where)
+
+    async def _correct(self, source: ClaimSource, held: Claim, options: FilingOptions) -> Submitted:
+        """The replacement stands in the earlier claim's place, or that one is voided."""
+        if source.frequency != VOID:
+            return await self.replace(held, source, options)
+        done = None
+        if held.status is not Status.VOIDED:
+            done = await self._health.submit(
+                "claims:Void", Change(held.claim, held.version), result=Claim
+            )
+            held = done.value
+        result = SubmissionResult(held.claim, held.status, held.version, done is None)
+        return Submitted(
+            where=source.where,
+            claim=held.claim,
+            payer=held.payer,
+            room=held.room,
+            result=result,
+            transaction_id=done.transaction_id if done else held.tx_id,
+            block_number=done.block_number if done else 0,
+            seconds=done.seconds if done else 0.0,
+        )
 
     # -- seen --------------------------------------------------------
 
@@ -299,6 +344,11 @@ class Claims:
 
     def _transient(self, support: Support) -> dict[str, bytes]:
         return {**support.transient, "fingerprintKey": open_key(self._surroundings)}
+
+
+def _corrects(source: ClaimSource) -> bool:
+    """Whether it says, as X12 does, that it replaces or voids an earlier claim."""
+    return source.frequency != ORIGINAL
 
 
 def _existing(one: Prepared, held: Claim) -> Submitted:

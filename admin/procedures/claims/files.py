@@ -1,34 +1,45 @@
-"""FHIR Claims from files, one or many: what is in them, and which handles stand for what.
+"""Claims from files, one or many: what is in them, and which handles stand for what.
 
-A file holds one Claim, a Bundle with Claims, or a Claim a line (NDJSON). All of them are read and
-validated before any is sent, so that a mistake in the last line leaves nothing half-sent.
+A file holds one FHIR Claim, a Bundle with Claims, a Claim a line (NDJSON), or X12 837s. All of them
+are read and validated before any is sent, so that a mistake in the last line leaves nothing
+half-sent.
 """
 
 import glob
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from admin.errors import FaultError, input_error
 from admin.fhir.canonical import canonical_static
 from admin.fhir.reading import Resource, SourceFile, parse_resource, read_source
 from chaincode.claims.details import Details
-from chaincode.claims.fhir import Handles, read_claim
+from chaincode.claims.fhir import Handles, find_authorization, read_claim
 from chaincode.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from admin.x12.intake import Intake837
 
 MEMBER_SYSTEM = "urn:medfabric:org"
 """The identifier system under which a FHIR Organization carries its MSP id."""
 MAX_PROBLEMS = 20
+ORIGINAL, REPLACEMENT, VOID = "1", "7", "8"
+"""X12 CLM05-3; FHIR says it with `related`, and then it is a replacement."""
 _LINES = (".ndjson", ".jsonl")
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimSource:
-    """A Claim as its file has it; `where` names file and line."""
+    """A Claim as its file has it; `where` names file and line.
+
+    `frequency` is X12's CLM05-3, and `prior` the payer's number of the claim before it.
+    """
 
     where: str
     resource: Resource
+    frequency: str = ORIGINAL
+    prior: str = ""
 
     @property
     def number(self) -> tuple[str, ...]:
@@ -42,6 +53,19 @@ class ClaimSource:
     def payer(self) -> str:
         """The MSP id of the insurer, "" if the claim does not say."""
         return _member_of(self.resource.get("insurer"))
+
+    @property
+    def payer_reference(self) -> str:
+        """What a map of handles calls the insurer: `Organization/<identifier>` or its reference."""
+        insurer = self.resource.get("insurer") or {}
+        value = (insurer.get("identifier") or {}).get("value")
+        return str(insurer.get("reference") or (f"Organization/{value}" if value else ""))
+
+    @property
+    def authorizations(self) -> tuple[str, ...]:
+        """The references of the lines' prior authorisations."""
+        found = (find_authorization(item) for item in self.resource.get("item") or ())
+        return tuple(dict.fromkeys(x for x in found if x))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -107,6 +131,19 @@ class Naming:
             source.evidence, self.records, source.where, ("record", "--evidence", "anchored ")
         )
 
+    def authorizations_of(self, source: ClaimSource) -> dict[str, str]:
+        """Return the handles of prior authorisations: by procedure code, and by reference.
+
+        Raises FaultError.
+        """
+        named = self._all(
+            source.authorizations,
+            {**self.handles, **self.authorizations},
+            source.where,
+            ("authorisation", "--authorization", "prior "),
+        )
+        return {**self.authorizations, **named}
+
     def _all(
         self,
         references: tuple[str, ...],
@@ -130,8 +167,16 @@ class Naming:
         return found
 
 
-def read_claim_files(paths: Iterable[str]) -> list[ClaimSource]:
+def read_claim_files(
+    paths: Iterable[str],
+    *,
+    skip_faulty: bool = False,
+    seen: "Callable[[str, Intake837], None] | None" = None,
+) -> list[ClaimSource]:
     """Return the Claims of all files, valid R4; `-` is standard input, patterns are expanded.
+
+    `seen` is told of each X12 file before anything is refused; with `skip_faulty` its faulty
+    transaction sets are left out, and the good ones taken.
 
     Raises FaultError: the first problem, with the others in its details.
     """
@@ -139,7 +184,11 @@ def read_claim_files(paths: Iterable[str]) -> list[ClaimSource]:
     problems: list[FaultError] = []
     for path in _expand(paths):
         source = read_source(path)
-        if _is_lines(source):
+        if _is_x12(source.raw):
+            intake = _collect_x12(source, found, problems, skip_faulty=skip_faulty)
+            if seen is not None:
+                seen(source.name, intake)
+        elif _is_lines(source):
             _collect_lines(source, found, problems)
         else:
             _collect(source, None, found, problems)
@@ -160,7 +209,7 @@ def read_details(source: ClaimSource, naming: Naming, claim: str, patient: str) 
         patient=patient,
         coverages=naming.coverages_of(source),
         records=naming.records_of(source),
-        authorizations=naming.authorizations,
+        authorizations=naming.authorizations_of(source),
     )
     try:
         return read_claim(source.resource, handles)
@@ -222,13 +271,38 @@ def _collect(
             found.append(ClaimSource(f"{where} entry[{index}]", inner))
 
 
+def _is_x12(raw: bytes) -> bool:
+    return raw.lstrip()[:3] == b"ISA"
+
+
+def _collect_x12(
+    source: SourceFile,
+    found: list[ClaimSource],
+    problems: list[FaultError],
+    *,
+    skip_faulty: bool,
+) -> "Intake837":
+    from admin.x12.intake import read_837
+
+    intake = read_837(source.raw)
+    for claim in intake.taken:
+        where = f"{source.name} ST {claim.set} segment {claim.position}"
+        found.append(ClaimSource(where, claim.resource, claim.frequency, claim.prior))
+    if not (skip_faulty and intake.taken):
+        problems += (
+            input_error(one.tell(), one.remedy, source.name)
+            for one in intake.problems[: MAX_PROBLEMS - len(problems)]
+        )
+    return intake
+
+
 def join_problems(problems: list[FaultError]) -> FaultError:
     """Return one fault for all: the first, with every one in its details."""
     first = problems[0].fault
     if len(problems) == 1:
         return problems[0]
     return input_error(
-        f"{first.message} (and {len(problems) - 1} more such claims, see -v); nothing was sent",
+        f"{first.message} (and {len(problems) - 1} more, see -v); nothing was sent",
         first.remedy,
         first.where,
         tuple(f"{one.fault.where}: {one.fault.message}" for one in problems),

@@ -184,13 +184,15 @@ class Preparation:
 
     def _payer(self, source: ClaimSource, options: FilingOptions) -> Organization:
         named = options.payer or source.payer
+        named = named or options.naming.handles.get(source.payer_reference, "")
         own = self._profile.organization
         if not named and own.role is Role.PAYER:
             return own
         if not named:
             raise input_error(
                 "the claim names no insurer of the consortium",
-                "give --payer NAME, or insurer.identifier with system urn:medfabric:org",
+                "give --payer NAME, insurer.identifier with system urn:medfabric:org, or its "
+                "Organization/… in --handles",
                 source.where,
             )
         return self._organization(named, "payer")

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from chaincode.claims.checks.context import ClaimContext, deferred, skipped
 from chaincode.claims.codes import Group
-from chaincode.claims.details import Authorization, Details, Line
+from chaincode.claims.details import Authorization, Details, Line, Use
 from chaincode.claims.model import Finding, Verdict
 
 
@@ -16,6 +16,9 @@ def check(claim: ClaimContext) -> Iterator[Finding]:
     details = claim.details
     if details is None:
         yield from deferred("the claim's details are")
+        return
+    if details.use is not Use.CLAIM:
+        yield from skipped("it asks for an authorisation, or what would be paid")
         return
     required = set(claim.table.authorization_codes) if claim.table else set()
     lines = [line for line in details.lines if line.authorization or line.code in required]

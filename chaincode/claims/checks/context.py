@@ -65,12 +65,16 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class PrimaryFact:
-    """The claim that a prior payer decided, as the ledger knows it."""
+    """The claim that a prior payer decided, as the ledger knows it.
+
+    `decision` is that decision if it was shown, opened against that payer's commitment.
+    """
 
     claim: str
     patient: str
     payer: str
     status: Status
+    decision: Adjudication | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ class ClaimContext:
     """One claim with everything that is known about it at the transaction's time.
 
     `units_left` counts down each authorisation by handle; `table` is the payer's, `priced` the
-    decision being made. `filing_days` is the consortium's limit for this payer.
+    decision being made. `filing_days` is the consortium's limit for this payer; `settled` says that
+    the claim was let in before, when what belongs to the gate was looked at.
     """
 
     filing: Filing
@@ -96,6 +101,7 @@ class ClaimContext:
     primary: PrimaryFact | None = None
     priced: Adjudication | None = None
     filing_days: int = 365
+    settled: bool = False
 
 
 def deferred(what: str) -> Iterator[Finding]:

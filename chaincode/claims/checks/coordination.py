@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from chaincode.claims.checks.context import ClaimContext, deferred, skipped
 from chaincode.claims.codes import Group
-from chaincode.claims.details import Details, Insurance
+from chaincode.claims.details import Adjudication, Details, Insurance
 from chaincode.claims.model import Finding, Verdict
 from chaincode.claims.states import Status
 
@@ -28,7 +28,7 @@ def check(claim: ClaimContext) -> Iterator[Finding]:
         yield Finding(Verdict.DENIED, note, Group.OTHER, "22", "MA04")
         return
     yield from _check_amounts(details, earlier)
-    yield from _check_primary(claim)
+    yield from _check_primary(claim, earlier)
 
 
 def prior_payers(details: Details) -> list[Insurance]:
@@ -43,15 +43,35 @@ def prior_paid(details: Details) -> int:
     return sum(item.paid or 0 for item in prior_payers(details))
 
 
+def prior_by_line(details: Details) -> dict[int, int]:
+    """Cents that prior payers paid by line; empty unless each of them named all that it paid."""
+    found: dict[int, int] = {}
+    for item in prior_payers(details):
+        if sum(line.paid for line in item.paid_lines) != (item.paid or 0):
+            return {}
+        for line in item.paid_lines:
+            found[line.sequence] = found.get(line.sequence, 0) + line.paid
+    return found
+
+
 def _check_amounts(details: Details, earlier: list[Insurance]) -> Iterator[Finding]:
-    if any((item.paid or 0) < 0 or (item.adjusted or 0) < 0 for item in earlier):
+    charges = {line.sequence: line.net for line in details.lines}
+    stated = [line for item in earlier for line in item.paid_lines]
+    if any((item.paid or 0) < 0 or (item.adjusted or 0) < 0 for item in earlier) or any(
+        line.paid < 0 for line in stated
+    ):
         yield Finding(Verdict.PENDED, "a prior payment is negative", Group.OTHER, "23", "MA04")
-    elif prior_paid(details) > details.total:
+    elif any(line.sequence not in charges for line in stated):
+        note = "a prior payment is on a line that the claim has not"
+        yield Finding(Verdict.PENDED, note, Group.OTHER, "23", "MA04")
+    elif prior_paid(details) > details.total or any(
+        paid > charges.get(line, 0) for line, paid in prior_by_line(details).items()
+    ):
         note = "prior payers paid more than was charged"
         yield Finding(Verdict.PENDED, note, Group.OTHER, "23", "MA04")
 
 
-def _check_primary(claim: ClaimContext) -> Iterator[Finding]:
+def _check_primary(claim: ClaimContext, earlier: list[Insurance]) -> Iterator[Finding]:
     if not claim.filing.coordinates:
         note = (
             "the prior payer's claim is not on this ledger; its decision rests on the filer's word"
@@ -65,3 +85,18 @@ def _check_primary(claim: ClaimContext) -> Iterator[Finding]:
     elif primary.status not in _DECIDED or primary.payer == claim.filing.payer:
         note = "the claim it coordinates with is not decided by another payer"
         yield Finding(Verdict.DENIED, note, Group.OTHER, "22", "MA04")
+    elif primary.decision is not None and not _tells(earlier, primary.decision):
+        note = "what the claim says of the prior payer is not what that payer decided"
+        yield Finding(Verdict.DENIED, note, Group.OTHER, "22", "MA04")
+    elif primary.decision is None and not claim.settled:
+        note = "the prior payer's decision was not shown; it rests on the filer's word"
+        yield Finding(Verdict.FLAGGED, note, Group.OTHER, "22")
+
+
+def _tells(earlier: list[Insurance], decision: Adjudication) -> bool:
+    """Whether the insurance right before ours carries this decision's amounts."""
+    told = earlier[-1]
+    lines = {line.sequence: line.paid for line in told.paid_lines}
+    if told.paid_lines and lines != {x.sequence: x.paid for x in decision.lines if x.paid}:
+        return False
+    return told.paid == decision.paid

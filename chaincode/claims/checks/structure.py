@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from chaincode.claims.checks.context import ClaimContext, deferred
 from chaincode.claims.codes import Group
-from chaincode.claims.details import Details, Line
+from chaincode.claims.details import Details, Line, Use
 from chaincode.claims.model import Finding, Verdict
 
 MAX_LINES = 999
@@ -110,7 +110,7 @@ def _check_dates(details: Details, line: Line) -> Iterator[Finding]:
     at, first, last = line.sequence, line.serviced_from, line.last_day
     if last < first:
         yield fault("the service ends before it begins", line=at, rarc="M52")
-    if last > details.created:
+    if last > details.created and details.use is Use.CLAIM:
         yield fault("the service is after the claim", line=at, rarc="M52")
     if _before(first, details.birth):
         yield fault("the service is before the date of birth", line=at, carc="14", rarc="")

@@ -21,10 +21,19 @@ from chaincode.claims.adjudication import (
 )
 from chaincode.claims.checks.context import Seen
 from chaincode.claims.codes import Group
-from chaincode.claims.details import Adjustment, Details, Fee, LineDecision, PolicyTable
+from chaincode.claims.details import (
+    Adjustment,
+    Coordination,
+    Details,
+    Fee,
+    Insurance,
+    LineDecision,
+    LinePaid,
+    PolicyTable,
+)
 from chaincode.claims.model import CheckResult, Finding, Reason, Verdict
 from chaincode.claims.states import Outcome
-from tests.chaincode.claims.samples import context, coverage, details, line, table
+from tests.chaincode.claims.samples import COVERAGE, context, coverage, details, line, table
 from tests.chaincode.consortium import handle
 
 PASSED: tuple[CheckResult, ...] = ()
@@ -41,11 +50,10 @@ def shares(decision: LineDecision) -> dict[str, int]:
 
 def test_price_in_the_order_of_835() -> None:
     made = adjudicate(
-        details(),
+        details(insurance=second(8_00)),
         PASSED,
-        coverage=coverage(deductible_left=20_00, copay=15_00, coinsurance=2_000),
-        table=table(),
-        prior_paid=8_00,
+        coverage=coverage(deductible=20_00, copay=15_00, coinsurance=2_000),
+        table=table(coordination=Coordination.CARVE_OUT),
     )
     # 150 charged, 120 allowed, 20 deductible, 15 copay, 20 % of 85, 8 paid before.
     assert shares(made.lines[0]) == {
@@ -59,11 +67,48 @@ def test_price_in_the_order_of_835() -> None:
     assert outcome_of(made) is Outcome.PAID
 
 
+def second(paid: int, *lines: LinePaid) -> tuple[Insurance, ...]:
+    """Insurances of which ours is the second, after this payment."""
+    first = Insurance(1, handle("other coverage"), focal=False, paid=paid, paid_lines=lines)
+    return first, Insurance(2, COVERAGE)
+
+
+@pytest.mark.parametrize(
+    ("prior", "paid", "owed"),
+    [
+        (0, 68_00, 52_00),  # as if it were first: 120 allowed less 20, 15 and 17
+        (50_00, 68_00, 2_00),  # together 118: the member owes what is left of the allowed
+        (60_00, 60_00, 0),  # not more than the allowed in all
+        (130_00, 0, 0),  # the prior payer allowed more than we do
+    ],
+)
+def test_standard_coordination_fills_up_to_the_allowed(prior: int, paid: int, owed: int) -> None:
+    claim = details(insurance=second(prior))
+    plan = coverage(deductible=20_00, copay=15_00, coinsurance=2_000)
+    made = adjudicate(claim, PASSED, coverage=plan, table=table())
+    validate_adjudication(made, claim)
+    assert made.paid == paid
+    assert sum(x for name, x in shares(made.lines[0]).items() if name[:2] == "PR") == owed
+
+
+def test_what_was_paid_on_a_line_counts_on_it() -> None:
+    claim = details(lines=(line(1), line(2)), insurance=second(100_00, LinePaid(2, 100_00)))
+    made = adjudicate(claim, PASSED, coverage=coverage(), table=table())
+    assert [x.paid for x in made.lines] == [120_00, 20_00]
+
+
+def test_by_hand_too_no_more_than_the_charge_is_paid_over_all_payers() -> None:
+    claim = details(insurance=second(100_00, LinePaid(1, 100_00)))
+    lines = [LineDecision(1, 150_00, (Adjustment(Group.CONTRACTUAL, "45", 99_99),), 50_01)]
+    with pytest.raises(InvalidAdjudication, match="more is paid than was charged"):
+        validate_adjudication(total_up(claim.claim, "USD", lines), claim)
+
+
 def test_what_counts_once_is_taken_once() -> None:
     made = adjudicate(
         details(lines=(line(1), line(2))),
         PASSED,
-        coverage=coverage(deductible_left=130_00, copay=5_00),
+        coverage=coverage(deductible=130_00, copay=5_00),
         table=table(),
     )
     assert [shares(item) for item in made.lines] == [
@@ -73,7 +118,7 @@ def test_what_counts_once_is_taken_once() -> None:
 
 
 def test_a_deductible_that_eats_all_is_processed_and_not_refused() -> None:
-    made = adjudicate(details(), PASSED, coverage=coverage(deductible_left=500_00), table=None)
+    made = adjudicate(details(), PASSED, coverage=coverage(deductible=500_00), table=None)
     assert (made.paid, outcome_of(made), reasons_of(made)) == (0, Outcome.PAID, ())
 
 
@@ -113,6 +158,7 @@ lines_of = st.lists(
     cents,
     st.sets(st.integers(0, 6)),
     st.integers(0, 10**6),
+    st.sampled_from(list(Coordination)),
 )
 def test_every_decision_balances(
     specs: list[tuple[int, int, str]],
@@ -120,21 +166,22 @@ def test_every_decision_balances(
     prior: int,
     denied: set[int],
     fee: int,
+    method: Coordination,
 ) -> None:
-    claim = details(
-        lines=tuple(
-            line(n, unit_price=price, quantity=Decimal(count), net=price * count, code=code)
-            for n, (price, count, code) in enumerate(specs, 1)
-        )
+    lines = tuple(
+        line(n, unit_price=price, quantity=Decimal(count), net=price * count, code=code)
+        for n, (price, count, code) in enumerate(specs, 1)
     )
+    prior = min(prior, sum(one.net for one in lines))
+    claim = details(lines=lines, insurance=second(prior))
     deductible, copay, coinsurance = plan
     made = adjudicate(
         claim,
         tuple(result for at in sorted(denied) for result in denial(at)),
-        coverage=coverage(deductible_left=deductible, copay=copay, coinsurance=coinsurance),
-        table=PolicyTable(fees=(Fee("S0001", fee),)),
-        prior_paid=prior,
+        coverage=coverage(deductible=deductible, copay=copay, coinsurance=coinsurance),
+        table=PolicyTable(fees=(Fee("S0001", fee),), coordination=method),
     )
+    assert made.paid + prior <= made.charge or made.paid == 0
     validate_adjudication(made, claim)
     for decided, asked in zip(made.lines, claim.lines, strict=True):
         assert asked.net - sum(item.amount for item in decided.adjustments) == decided.paid

@@ -22,7 +22,10 @@ from chaincode.claims.checks.context import (
     Seen,
 )
 from chaincode.claims.checks.structure import compute_net, is_npi
+from chaincode.claims.codes import Group
 from chaincode.claims.details import (
+    Adjudication,
+    Adjustment,
     Insurance,
     LineDecision,
     Span,
@@ -337,7 +340,15 @@ def second(paid: int | None) -> Any:
     return details(insurance=(other, Insurance(2, COVERAGE)))
 
 
-PRIMARY = PrimaryFact(ELSEWHERE, PATIENT, OTHER_PAYER, Status.ADJUDICATED)
+DECIDED = Adjudication(
+    ELSEWHERE,
+    "USD",
+    150_00,
+    50_00,
+    100_00,
+    (LineDecision(1, 150_00, (Adjustment(Group.CONTRACTUAL, "45", 50_00),), 100_00),),
+)
+PRIMARY = PrimaryFact(ELSEWHERE, PATIENT, OTHER_PAYER, Status.ADJUDICATED, DECIDED)
 
 
 @pytest.mark.parametrize(
@@ -349,7 +360,14 @@ PRIMARY = PrimaryFact(ELSEWHERE, PATIENT, OTHER_PAYER, Status.ADJUDICATED)
         (100_00, replace(PRIMARY, payer=PAYER), Verdict.DENIED, {("22", "MA04", 0)}),
         (100_00, replace(PRIMARY, status=Status.ACCEPTED), Verdict.DENIED, {("22", "MA04", 0)}),
         (100_00, replace(PRIMARY, patient=handle("x")), Verdict.DENIED, {("22", "MA04", 0)}),
-        (150_01, PRIMARY, Verdict.PENDED, {("23", "MA04", 0)}),
+        (100_00, replace(PRIMARY, decision=None), Verdict.FLAGGED, {("22", "", 0)}),
+        (99_00, PRIMARY, Verdict.DENIED, {("22", "MA04", 0)}),
+        (
+            150_01,
+            replace(PRIMARY, decision=replace(DECIDED, paid=150_01)),
+            Verdict.PENDED,
+            {("23", "MA04", 0)},
+        ),
     ],
 )
 def test_coordination(

@@ -39,7 +39,7 @@ def test_reads_period_primacy_and_shares() -> None:
     fact = read_coverage(RESOURCE, COVERAGE, PATIENT)
     assert (fact.coverage, fact.patient, fact.primacy) == (COVERAGE, PATIENT, 2)
     assert (fact.start, fact.end) == (date(2026, 1, 1), date(2026, 12, 31))
-    assert (fact.copay, fact.deductible_left, fact.coinsurance) == (25_00, 100_00, 1250)
+    assert (fact.copay, fact.deductible, fact.coinsurance) == (25_00, 100_00, 1250)
 
 
 def test_an_open_end_and_no_shares() -> None:
@@ -47,7 +47,7 @@ def test_an_open_end_and_no_shares() -> None:
         changed(period={"start": "2026-01-01"}, costToBeneficiary=[]), COVERAGE, PATIENT
     )
     assert fact.end is None
-    assert (fact.copay, fact.deductible_left, fact.coinsurance) == (0, 0, 0)
+    assert (fact.copay, fact.deductible, fact.coinsurance) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(

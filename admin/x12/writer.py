@@ -1,0 +1,102 @@
+"""Interchanges out of segments: envelopes counted, one text; what a value may not hold is replaced.
+
+A control number is the writer's to give: nine digits that a receiver sees once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from admin.x12.segments import Delimiters
+
+MARKS = Delimiters()
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Who sends or receives: ISA05-08 (`qualifier`, `id`), GS02 or GS03 (`application`)."""
+
+    id: str
+    qualifier: str = "ZZ"
+    application: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SetOut:
+    """One transaction set to be written: what stands between ST and SE."""
+
+    kind: str
+    guide: str
+    rows: tuple[Row, ...]
+
+
+def build_interchange(
+    sets: Sequence[SetOut],
+    function: str,
+    sender: Address,
+    receiver: Address,
+    *,
+    at: datetime,
+    control: int,
+    production: bool = False,
+) -> str:
+    """The interchange with one group of these sets, a segment a line.
+
+    `control` becomes ISA13 and GS06; sets are numbered from 0001.
+    """
+    guide = sets[0].guide
+    rows: list[Row] = [
+        ("GS", function, sender.application or sender.id, receiver.application or receiver.id,
+         f"{at:%Y%m%d}", f"{at:%H%M}", str(control), "X", guide),
+    ]  # fmt: skip
+    for number, one in enumerate(sets, 1):
+        name = f"{number:04}"
+        # An 835 alone has no ST03: its guide stands in GS08 only.
+        head: Row = ("ST", one.kind, name) if one.kind == "835" else ("ST", one.kind, name, guide)
+        rows += [head, *one.rows, ("SE", str(len(one.rows) + 2), name)]
+    rows += [("GE", str(len(sets)), str(control)), ("IEA", "1", f"{control:09}")]
+    isa = (
+        "ISA", "00", " " * 10, "00", " " * 10, sender.qualifier, f"{sender.id[:15]:<15}",
+        receiver.qualifier, f"{receiver.id[:15]:<15}", f"{at:%y%m%d}", f"{at:%H%M}",
+        MARKS.repetition, "00501", f"{control:09}", "0", "P" if production else "T",
+        MARKS.component,
+    )  # fmt: skip
+    lines = [MARKS.element.join(isa), *(_line(row) for row in rows)]
+    return "".join(f"{line}{MARKS.terminator}\n" for line in lines)
+
+
+def composite(*parts: str) -> str:
+    """Components in one element, empty ones at the end left out."""
+    return MARKS.component.join(clean(part) for part in parts).rstrip(MARKS.component)
+
+
+def clean(text: str) -> str:
+    """The text without what would be read as a delimiter, a control or another character set."""
+    marks = (MARKS.element, MARKS.repetition, MARKS.component, MARKS.terminator)
+    return "".join(
+        " " if char in marks or not char.isprintable() or ord(char) > 126 else char for char in text
+    ).strip()
+
+
+def money(cents: int) -> str:
+    """An amount as X12 has it: no zeros at the end of a fraction, `-62.5`, `185`."""
+    sign, cents = ("-", -cents) if cents < 0 else ("", cents)
+    text = f"{cents // 100}.{cents % 100:02}".rstrip("0").rstrip(".")
+    return f"{sign}{text}"
+
+
+def day(value: datetime) -> str:
+    """CCYYMMDD."""
+    return f"{value:%Y%m%d}"
+
+
+def _line(row: Iterable[str]) -> str:
+    # Components were cleaned one by one: their separator has to stay.
+    elements = [
+        MARKS.component.join(clean(part) for part in element.split(MARKS.component))
+        for element in row
+    ]
+    return MARKS.element.join(elements).rstrip(MARKS.element)
