@@ -130,7 +130,7 @@ async def call(surroundings: Surroundings, number: int, told: Told, over: asynci
 async def kill(care: Care, told: Told) -> None:
     chance = random.Random(SEED)
     run = Layout(care.network).run
-    for _ in range(KILLS):
+    while sum(told.victims.values()) < KILLS:
         await asyncio.sleep(chance.uniform(0.1, 2.0))
         if chance.random() < SUPERVISORS_SHARE:
             await asyncio.to_thread(kill_supervisor, care, run)
