@@ -84,18 +84,16 @@ async def _await_peer(surroundings: Surroundings, node: Node, name: str, height:
     deadline = asyncio.get_running_loop().time() + CATCH_UP
     async with PeerClient(surroundings.endpoint(node), signer) as peer:
         while True:
-            reached = await _get_height(peer, name)
+            reached, trouble = 0, ""
+            try:
+                reached = (await channel.get_chain_info(peer, name)).height
+            except GatewayError as failure:
+                # Its own config block, which lets its administrator in, may still be to come.
+                trouble = f": {failure.message}"
             if reached >= height:
                 return
             if asyncio.get_running_loop().time() > deadline:
                 raise TimeoutError(
-                    f"{node.fqdn} has {reached} of {height} blocks of channel {name}"
+                    f"{node.fqdn} has {reached} of {height} blocks of channel {name}{trouble}"
                 )
             await asyncio.sleep(PAUSE)
-
-
-async def _get_height(peer: PeerClient, name: str) -> int:
-    try:
-        return (await channel.get_chain_info(peer, name)).height
-    except GatewayError:
-        return 0  # its own config block, which lets its administrator in, is still to come
