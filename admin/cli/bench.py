@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from admin.cli.benching.records import anchors, seal
 from admin.cli.frame import Context, Group, with_context
 from admin.errors import input_error, usage_error
 from admin.output import Output
@@ -32,6 +33,10 @@ BUSY_CLIENT = 0.9
 )
 def group() -> None:
     """Measure throughput and latency, side by side in one run."""
+
+
+for own in (seal, anchors):
+    group.add_command(own)
 
 
 def _load_options(function: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
 
 from chaincode import merkle
@@ -289,5 +290,6 @@ def _verdicts(decision: Decision, count: int) -> list[str]:
     return [item.verdict.value for item in decision.items]
 
 
-def _array(values: Sequence[str]) -> str:
+@lru_cache(maxsize=4096)
+def _array(values: tuple[str, ...]) -> str:
     return f"[{','.join(map(_quoted, values))}]"
