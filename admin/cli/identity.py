@@ -173,16 +173,23 @@ def renew(context: Context, name: str) -> None:
 @click.argument("name", metavar="ORG/USER")
 @click.option("--reason", default="unspecified", metavar="REASON", help="RFC 5280's, in one word.")
 @click.option("--crl", "crl_file", type=click.Path(dir_okay=False), help="Write the new CRL here.")
+@click.option("--publish", is_flag=True, help="Make the organisation's channels refuse it, too.")
 @yes_option
 @with_context
-def revoke(context: Context, name: str, reason: str, crl_file: str | None, yes: bool) -> None:
+def revoke(
+    context: Context, name: str, reason: str, crl_file: str | None, publish: bool, yes: bool
+) -> None:
     """Revoke ORG/USER with all of its certificates.
 
-    The CA refuses it from now on. The channel refuses it once the organisation's CRL is in the
-    channel's configuration.
+    The CA refuses it from now on. Orderers and peers refuse it once the organisation's CRL is in
+    the channels' configuration: --publish puts it there, signed by the organisation's
+    administrator; later: medfabric identity crl ORG --publish.
     """
     from admin.procedures.networks import enrolment
+    from admin.procedures.networks.revocation import validate_not_last_admin
 
+    if publish:
+        context.run(validate_not_last_admin(context.surroundings, name))
     if not yes:
         click.confirm(f"Revoke {name} and all of its certificates?", abort=True, err=True)
     revoked = context.run(
@@ -191,9 +198,11 @@ def revoke(context: Context, name: str, reason: str, crl_file: str | None, yes: 
     if crl_file:
         Path(crl_file).write_bytes(revoked.crl_pem)
     serials = [serial for serial, _ in revoked.certificates]
+    channels = _publish(context, name.partition("/")[0], revoked.crl_pem) if publish else ()
+    where = f"; channels that refuse it: {', '.join(channels)}" if channels else ""
     context.output.result(
-        {"name": name, "serials": serials},
-        f"✓ {name} revoked: {len(serials)} certificate(s)",
+        {"name": name, "serials": serials, "channels": channels},
+        f"✓ {name} revoked: {len(serials)} certificate(s){where}",
     )
 
 
@@ -246,16 +255,45 @@ def show(context: Context, name: str | None) -> None:
     context.output.result(view, human)
 
 
-@group.command(examples="medfabric identity crl GeneralHospital > hospital.crl")
+@group.command(
+    examples=[
+        "medfabric identity crl GeneralHospital > hospital.crl",
+        "medfabric identity crl GeneralHospital --publish",
+    ]
+)
 @click.argument("organization", metavar="ORG")
+@click.option("--publish", is_flag=True, help="Put it into the channels' configuration.")
 @with_context
-def crl(context: Context, organization: str) -> None:
-    """Print the CA's list of revoked certificates (PEM)."""
+def crl(context: Context, organization: str, publish: bool) -> None:
+    """Print the CA's list of revoked certificates (PEM), or make the channels heed it.
+
+    Orderers and peers refuse whom the list in a channel's configuration names.
+    """
     from admin.procedures.networks import enrolment
 
     ca, member = enrolment.open_ca(context.surroundings, organization)
-    pem = context.run(ca.crl(_registrar(context, f"{member.name}/x"))).decode()
-    context.output.result({"organization": member.name, "crl": pem}, pem.rstrip())
+    content = context.run(ca.crl(_registrar(context, f"{member.name}/x")))
+    if not publish:
+        pem = content.decode()
+        context.output.result({"organization": member.name, "crl": pem}, pem.rstrip())
+        return
+    channels = _publish(context, member.name, content)
+    context.output.result(
+        {"organization": member.name, "channels": channels},
+        f"✓ channels that heed it: {', '.join(channels) or 'none'}",
+    )
+
+
+def _publish(context: Context, organization: str, crl_pem: bytes) -> tuple[str, ...]:
+    """The channels that heed the organisation's list now."""
+    from admin.procedures.networks.revocation import publish_revocations
+
+    member = context.wallet.member(organization)
+    with context.output.progress(f"CRL of {member.name}") as progress:
+        done = context.run(
+            publish_revocations(context.surroundings, member.name, crl_pem, progress.step)
+        )
+    return (*done.channels, *done.already)
 
 
 @group.command(examples="medfabric identity use UnitedPayer/kim")

@@ -354,6 +354,59 @@ def certs(context: Context, within: int | None) -> None:
 
 
 @group.command(
+    examples=[
+        "medfabric network renew --within 60",
+        "medfabric network renew peer0.hospital orderer0",
+    ]
+)
+@click.argument("nodes", metavar="[NODE]...", nargs=-1)
+@click.option(
+    "--within",
+    type=click.IntRange(0),
+    default=30,
+    show_default=True,
+    metavar="DAYS",
+    help="Where no NODE is named: those with a certificate that ends so soon.",
+)
+@timeout_option
+@dry_run_option
+@with_context
+def renew(
+    context: Context, nodes: tuple[str, ...], within: int, timeout: float | None, dry_run: bool
+) -> None:
+    """Give nodes new keys and certificates, one node after the other, while the network runs.
+
+    An orderer's TLS certificate stands in the channels' configuration: it is replaced there
+    first, signed by the orderer organisations' administrators. People's certificates are renewed
+    with: medfabric identity renew.
+    """
+    from datetime import UTC, datetime
+
+    from admin.procedures.networks.renewal import choose_nodes, renew_nodes
+    from network.engines.engine import open_engine
+
+    chosen = choose_nodes(context.surroundings, nodes, within, datetime.now(UTC))
+    if dry_run or not chosen:
+        names = [node.fqdn for node in chosen]
+        text = "\n".join(f"renew {name}" for name in names) or f"none ends within {within} days"
+        context.output.result({"nodes": names}, text)
+        return
+    with context.output.progress(f"network {context.topology.name}") as progress:
+        done = context.run(
+            renew_nodes(
+                open_engine(context.surroundings), chosen, progress.step, timeout=timeout or READY
+            )
+        )
+
+    def show(output: Output) -> None:
+        for one in done:
+            known = f", known to {', '.join(one.channels)}" if one.channels else ""
+            output.line(f"✓ {one.node} renewed, valid to {one.expires:%Y-%m-%d}{known}")
+
+    context.output.result(done, show)
+
+
+@group.command(
     examples=["medfabric network render", "medfabric network render peer0.hospital.example"]
 )
 @click.argument("node", required=False)

@@ -74,6 +74,16 @@ def generate_materials(
     return progress
 
 
+def issue_node(topology: Topology, folder: Path, node: Node, now: datetime, target: Path) -> None:
+    """New keys and certificates of a node are in ``target``, `msp` and `tls` as in its own folder,
+    which is left alone; what an interrupted run left there is completed.
+
+    Raises `MissingKey` where the organisation's CA keys are not here, and OSError.
+    """
+    writer = _Writer(topology, node.organization, Folders(folder), now, Progress(), lambda _: None)
+    writer.issue(node, target)
+
+
 class _Writer:
     """Writes the material of one organisation."""
 
@@ -94,11 +104,21 @@ class _Writer:
         self._report = report
         self._place = CertificatePlace(org.place.country, org.place.province, org.place.locality)
 
+    def issue(self, node: Node, target: Path) -> None:
+        self._load_authorities()
+        if node.kind is not NodeKind.CA:
+            self._write_local_msp(target / "msp", node.fqdn, node.kind.value, None)
+        self._write_tls(target / "tls", "server", node.fqdn, self._list_hosts(node))
+
+    def _load_authorities(self) -> None:
+        org, folders = self._org, self._folders
+        self._ca = self._authority(folders.ca(org), f"ca.{org.domain}")
+        self._tls_ca = self._authority(folders.tls_ca(org), f"tlsca.{org.domain}")
+
     def write(self) -> None:
         org, folders = self._org, self._folders
         self._report(org.name)
-        self._ca = self._authority(folders.ca(org), f"ca.{org.domain}")
-        self._tls_ca = self._authority(folders.tls_ca(org), f"tlsca.{org.domain}")
+        self._load_authorities()
         self._write_verifying_msp(folders.organization_msp(org))
         for node in self._topology.nodes():
             if node.organization is org:
@@ -119,17 +139,19 @@ class _Writer:
     # One node or user
 
     def _write_node(self, node: Node) -> None:
+        hosts = self._list_hosts(node)
+        if node.kind is not NodeKind.CA:
+            self._report(node.fqdn)
+            self._write_local_msp(self._folders.node_msp(node), node.fqdn, node.kind.value, None)
+        self._write_tls(self._folders.node_tls(node), "server", node.fqdn, hosts)
+
+    def _list_hosts(self, node: Node) -> list[str]:
         hosts = [node.name, node.host]
-        if node.kind is NodeKind.CA:
-            self._write_tls(self._folders.node_tls(node), "server", node.fqdn, hosts)
-            return
-        self._report(node.fqdn)
         parts: tuple[Peer | Orderer, ...] = (*self._org.peers, *self._org.orderers)
-        for part in parts:
+        for part in parts if node.kind is not NodeKind.CA else ():
             if part.name == node.name:
                 hosts += part.hosts
-        self._write_local_msp(self._folders.node_msp(node), node.fqdn, node.kind.value, None)
-        self._write_tls(self._folders.node_tls(node), "server", node.fqdn, hosts)
+        return hosts
 
     def _write_user(self, name: str, kind: UserKind, attributes: Mapping[str, str]) -> None:
         org, full_name = self._org, f"{name}@{self._org.domain}"

@@ -23,6 +23,7 @@ from network.rules.channel.configedit import (
     add_consenter,
     add_orderer_org,
     change_msp,
+    merge_revocation_lists,
     remove_consenter,
     remove_org,
     replace_consenter,
@@ -354,7 +355,10 @@ def _is_among(one: Consenter, others: Iterable[Consenter]) -> bool:
 def _extend(lists: dict[str, list[bytes]]) -> Any:
     def revise(msp: Any) -> None:
         for name, new in lists.items():
-            getattr(msp, name).extend(new)
+            if name == "revocation_list" and new:
+                merge_revocation_lists(msp, new)
+            else:
+                getattr(msp, name).extend(new)
 
     return revise
 

@@ -72,8 +72,8 @@ async def list_channels(profile: Profile) -> list[JoinedChannel]:
 async def get_channel_view(profile: Profile, channel_id: str) -> ChannelView:
     """The channel's present configuration, as the profile's peer has it."""
     async with open_peer(profile) as peer:
-        block = await channel.get_config_block(peer, channel_id)
-    return view_config(ChannelConfig.from_block(block))
+        config = await channel.get_config(peer, channel_id)
+    return view_config(ChannelConfig.from_config(channel_id, config))
 
 
 def view_config(config: ChannelConfig) -> ChannelView:

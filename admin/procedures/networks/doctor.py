@@ -9,7 +9,11 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from admin.procedures.networks.certificates import WARNING, list_certificates
+from admin.procedures.networks.certificates import (
+    WARNING,
+    CertificateFile,
+    list_certificates,
+)
 from network.client.profile import Surroundings
 from network.engines.engine import EngineError, NodeStatus, PortsTakenError, open_engine
 
@@ -92,11 +96,25 @@ def _certificates(folder: Path) -> Finding:
     ended = [one for one in found if one.days_left < 0]
     if ended:
         text = f"{len(ended)} have expired, first {first.subject} on {first.expires:%Y-%m-%d}"
-        return Finding("certificates", False, text, "renew them: medfabric identity renew")
+        return Finding("certificates", False, text, _tell_renewal(first))
     text = f"{len(found)}; the first to end is {first.subject} on {first.expires:%Y-%m-%d}"
     soon = first.days_left < WARNING.days
-    remedy = "renew it soon: medfabric identity renew" if soon else ""
+    remedy = _tell_renewal(first) if soon else ""
     return Finding("certificates", not soon, text, remedy)
+
+
+def _tell_renewal(certificate: CertificateFile) -> str:
+    """How a certificate of that use is renewed."""
+    parts = Path(certificate.file).parts
+    if certificate.use in ("ca", "tls-ca"):
+        return (
+            "a CA's end ends all it has certified: add a new CA certificate beside it to the "
+            "organisation's msp folder, then: medfabric network apply"
+        )
+    if "users" in parts:
+        user, _, domain = parts[parts.index("users") + 1].partition("@")
+        return f"renew it: medfabric identity renew {domain}/{user}"
+    return f"renew it: medfabric network renew {certificate.subject}"
 
 
 def _permissions(folder: Path) -> Finding:

@@ -24,6 +24,7 @@ from network.rules.channel.spec import (
     build_orderer_org_group,
 )
 from network.rules.duration import format_duration
+from network.rules.identity.revocation import open_revocation_list
 from network.rules.policy.dsl import parse_config_policy
 
 Change = Callable[[Any], None]
@@ -227,6 +228,24 @@ def set_revocation_lists(msp_id: str, crls: Sequence[bytes]) -> Change:
         msp.revocation_list.extend(crls)
 
     return change_msp(msp_id, revise)
+
+
+def add_revocation_lists(msp_id: str, crls: Sequence[bytes]) -> Change:
+    """The MSP heeds these revocation lists (PEM) too; an earlier one of the same issuer gives way,
+    since a CA's list names everybody it has revoked."""
+    return change_msp(msp_id, lambda msp: merge_revocation_lists(msp, crls))
+
+
+def merge_revocation_lists(msp: Any, crls: Sequence[bytes]) -> None:
+    """The FabricMSPConfig has these lists, and of others' those that it had."""
+    replaced = {open_revocation_list(crl).authority_key_id for crl in crls} - {None}
+    kept = [
+        crl
+        for crl in msp.revocation_list
+        if crl not in crls and open_revocation_list(crl).authority_key_id not in replaced
+    ]
+    del msp.revocation_list[:]
+    msp.revocation_list.extend([*kept, *crls])
 
 
 # Consenters
