@@ -12,8 +12,8 @@ import ssl
 from collections.abc import Callable
 
 from chaincode.errors import ConfigurationError
-from chaincode.shim.http2.server import build_tls_context
 from chaincode.shim.settings import ServerTls
+from protos.http2.server import build_tls_context
 
 logger = logging.getLogger("chaincode.shim.renewal")
 

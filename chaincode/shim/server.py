@@ -15,12 +15,12 @@ from grpc_health.v1 import health_pb2
 
 from chaincode.errors import ConfigurationError
 from chaincode.shim import renewal
-from chaincode.shim.http2.server import Http2Server
 from chaincode.shim.interface import Chaincode
 from chaincode.shim.services import ConnectService, HealthService
 from chaincode.shim.session import MAX_MESSAGE_BYTES, NoObserver, Observer
 from chaincode.shim.settings import ServerSettings, ServerTls
 from chaincode.shim.streams import Streams
+from protos.http2.server import Http2Server
 
 logger = logging.getLogger("chaincode.shim.server")
 

@@ -10,9 +10,9 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from chaincode.shim.handler import ChaincodeMessage, Message
-from chaincode.shim.http2.connection import FAILED_PRECONDITION, INTERNAL, OK, Call
 from chaincode.shim.session import Session
 from chaincode.shim.streams import Streams
+from protos.http2.connection import FAILED_PRECONDITION, INTERNAL, OK, Call
 
 logger = logging.getLogger("chaincode.shim.server")
 

@@ -12,12 +12,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
 from fabric_protos.peer import chaincode_shim_pb2_grpc
 from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
 
+from network.node.serving.channel import Channel
 from network.node.serving.grpc_server import MAX_MESSAGE_SIZE
 from network.rules.endorsement.chaincode_requests import (
     Call,
@@ -42,23 +44,12 @@ from network.rules.endorsement.chaincode_talk import (
 )
 from network.rules.endorsement.reply import STREAM_TERMINATED
 from network.rules.lifecycle.package import Connection
+from protos.http2.client import Unreachable, build_client_context
 
 log = logging.getLogger("chaincode")
 
 _SCANNING = (ChaincodeMessage.GET_QUERY_RESULT, ChaincodeMessage.QUERY_STATE_NEXT)
 EXECUTION_TIMEOUT = "timeout expired while executing transaction"
-_OPTIONS = [
-    ("grpc.max_send_message_length", MAX_MESSAGE_SIZE),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.enable_http_proxy", 0),
-    # Each link is a connection of its own, and a lost one is dialled anew at once.
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.enable_retries", 0),
-]
 
 
 class LaunchFailed(Exception):
@@ -98,7 +89,7 @@ class ChaincodeLink:
         self._outbox: asyncio.Queue[ChaincodeMessage] = asyncio.Queue()
         self._calls: set[asyncio.Task[None]] = set()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._channel: Any = None
+        self._channel: Channel | None = None
         self._task: asyncio.Task[None] | None = None
         self.closed = asyncio.Event()
 
@@ -187,8 +178,7 @@ class ChaincodeLink:
         self._channel = _open_channel(connection)
         try:
             async with asyncio.timeout(connection.dial_timeout):
-                reached = await _connect(self._channel)
-            problem = "" if reached else "connection refused, or TLS does not fit"
+                problem = await _connect(self._channel)
         except TimeoutError:
             problem = "context deadline exceeded"
         if problem:
@@ -295,26 +285,22 @@ class ChaincodeLink:
         self._take(self._talk.answer(answer))
 
 
-async def _connect(channel: Any) -> bool:
-    """Whether the channel connects; the first failure counts: another peer may do better."""
-    state = channel.get_state(try_to_connect=True)
-    while state is not grpc.ChannelConnectivity.READY:
-        if state in (
-            grpc.ChannelConnectivity.TRANSIENT_FAILURE,
-            grpc.ChannelConnectivity.SHUTDOWN,
-        ):
-            return False
-        await channel.wait_for_state_change(state)
-        state = channel.get_state(try_to_connect=True)
-    return True
+async def _connect(channel: Channel) -> str:
+    """Why the channel does not connect, "" when it does; another peer may do better at once."""
+    try:
+        await channel.connect()
+    except Unreachable:
+        return "connection refused, or TLS does not fit"
+    return ""
 
 
-def _open_channel(connection: Connection) -> Any:
+def _open_channel(connection: Connection) -> Channel:
     if not connection.tls_required:
-        return grpc.aio.insecure_channel(connection.address, options=_OPTIONS)
-    credentials = grpc.ssl_channel_credentials(
-        root_certificates=connection.root_certificate,
-        private_key=connection.client_key or None,
-        certificate_chain=connection.client_certificate or None,
+        return Channel(connection.address, None, MAX_MESSAGE_SIZE)
+    build = partial(
+        build_client_context,
+        connection.root_certificate or None,
+        connection.client_key,
+        connection.client_certificate,
     )
-    return grpc.aio.secure_channel(connection.address, credentials, options=_OPTIONS)
+    return Channel(connection.address, build, MAX_MESSAGE_SIZE)

@@ -110,7 +110,7 @@ class Peer:
         self._grpc = make_server(
             self._rotating,
             read_limits(settings),
-            [ConcurrencyLimits(read_concurrency(settings))],
+            ConcurrencyLimits(read_concurrency(settings)),
         )
         self._add_services()
         self._operations = self._build_operations(log_spec)

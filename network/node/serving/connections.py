@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
-import grpc
-
+from network.node.serving.channel import Channel
 from network.node.serving.grpc_server import MAX_MESSAGE_SIZE
-
-_OPTIONS = [
-    ("grpc.max_send_message_length", MAX_MESSAGE_SIZE),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.use_local_subchannel_pool", 1),
-]
+from protos.http2.client import build_client_context
 
 _GRACE = 30.0
 """Seconds for calls under way on a connection that is dropped."""
@@ -42,11 +28,11 @@ class Connections:
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
-        self._channels: dict[tuple[str, bytes], Any] = {}
+        self._channels: dict[tuple[str, bytes], Channel] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def get(self, address: str, roots: tuple[bytes, ...]) -> Any:
-        """A grpc.aio channel to the address that trusts the PEM roots."""
+    def get(self, address: str, roots: tuple[bytes, ...]) -> Channel:
+        """A channel to the address that trusts the PEM roots; no roots are the system's."""
         key = (address, b"\n".join(roots))
         channel = self._channels.get(key)
         if channel is None:
@@ -70,12 +56,9 @@ class Connections:
             *(channel.close(None) for channel in channels), *self._closing, return_exceptions=True
         )
 
-    def _open(self, address: str, roots: bytes) -> Any:
-        if not self._credentials.enabled:
-            return grpc.aio.insecure_channel(address, options=_OPTIONS)
-        credentials = grpc.ssl_channel_credentials(
-            root_certificates=roots or None,
-            private_key=self._credentials.key or None,
-            certificate_chain=self._credentials.certificate or None,
-        )
-        return grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+    def _open(self, address: str, roots: bytes) -> Channel:
+        shown = self._credentials
+        if not shown.enabled:
+            return Channel(address, None, MAX_MESSAGE_SIZE)
+        build = partial(build_client_context, roots or None, shown.key, shown.certificate)
+        return Channel(address, build, MAX_MESSAGE_SIZE)

@@ -1,25 +1,30 @@
-"""A grpc.aio server with Fabric's limits, keepalive and TLS (internal/pkg/comm).
+"""A gRPC server with Fabric's limits, keepalive and TLS (internal/pkg/comm), on `protos.http2`.
 
-One difference is imposed on us. Fabric's servers *request* a client certificate and do not insist
-on it; gRPC for Python can only insist on one or not ask at all (`require_client_auth`), its public
-interface has no mode between. So without `client_auth_required` no client certificate is seen and
+Fabric's servers *request* a client certificate where they do not insist on one, and do not look at
+it. Ours do not ask then, so without `client_auth_required` no client certificate is seen and
 `get_tls_cert_hash` gives b"". Fabric itself checks the binding of Deliver requests to the TLS
 certificate only when client certificates are required, so that check is the same here.
 """
 
+import errno
 import hashlib
-from collections.abc import Sequence
+import socket
+import ssl
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from network.node.serving.limits import UNLIMITED, ConcurrencyLimits
+from network.node.serving.rpc import Services
 from network.node.serving.settings import Settings
+from protos.http2.server import Http2Server, Pace, build_tls_context
 
 MAX_MESSAGE_SIZE = 100 * 1024 * 1024
 CONNECTION_TIMEOUT = 5.0
+MAX_STREAMS = 1024
+"""Calls that one connection may have open at once; a client waits with further ones."""
 
 
 class ListenError(OSError):
@@ -63,52 +68,62 @@ class RotatingTls:
     def __init__(self, tls: ServerTls) -> None:
         self.tls = tls
         self._given: ServerTls | None = None
+        self._context: ssl.SSLContext | None = None
 
-    def build_credentials(self) -> Any:
-        """grpc.ServerCredentials that ask this object at each handshake."""
-        self._given = self.tls
-        return grpc.dynamic_ssl_server_credentials(
-            _build_certificate_configuration(self.tls),
-            self._fetch,
-            require_client_authentication=self.tls.client_auth_required,
-        )
+    def build_context(self) -> ssl.SSLContext:
+        """A context that takes this object's TLS at each handshake.
 
-    def _fetch(self) -> Any:
-        if self.tls is self._given:
-            return None
-        self._given = self.tls
-        return _build_certificate_configuration(self.tls)
+        Raises ssl.SSLError or ValueError: not PEM, or the key belongs to another certificate.
+        """
+        context = self._get_context()
+        context.sni_callback = self._choose
+        return context
+
+    def _choose(self, connection: Any, name: str | None, context: ssl.SSLContext) -> None:
+        # Asked at each handshake, whether or not the client names a server.
+        connection.context = self._get_context()
+
+    def _get_context(self) -> ssl.SSLContext:
+        tls = self.tls
+        if self._context is None or tls is not self._given:
+            roots = tls.client_roots if tls.client_auth_required else None
+            self._context = build_tls_context(tls.key, tls.certificate, roots)
+            self._given = tls
+        return self._context
 
 
 def make_server(
     tls: ServerTls | RotatingTls | None = None,
     limits: Limits = DEFAULT_LIMITS,
-    interceptors: Sequence[Any] = (),
-    max_concurrent_calls: int | None = None,
+    concurrency: ConcurrencyLimits = UNLIMITED,
 ) -> "Server":
     """A server to which services are added (`.grpc`) before `start`. Without `tls` it is plain.
 
-    Calls beyond `max_concurrent_calls` are refused with RESOURCE_EXHAUSTED.
+    Calls beyond `concurrency` are refused with RESOURCE_EXHAUSTED.
     """
-    return Server(tls, limits, interceptors, max_concurrent_calls)
+    return Server(tls, limits, concurrency)
 
 
 class Server:
-    """One listening gRPC server; `grpc` is the grpc.aio.Server that services are added to."""
+    """One listening gRPC server; `grpc` is what generated code adds services to."""
 
     def __init__(
-        self,
-        tls: ServerTls | RotatingTls | None,
-        limits: Limits,
-        interceptors: Sequence[Any],
-        max_concurrent_calls: int | None,
+        self, tls: ServerTls | RotatingTls | None, limits: Limits, concurrency: ConcurrencyLimits
     ) -> None:
         self._tls = RotatingTls(tls) if isinstance(tls, ServerTls) else tls
-        self.grpc = grpc.aio.server(
-            options=_build_options(limits),
-            interceptors=list(interceptors),
-            maximum_concurrent_rpcs=max_concurrent_calls,
+        self.grpc = Services(concurrency, limits.max_send_size)
+        pace = Pace(
+            silence=limits.ping_interval,
+            answer=limits.ping_timeout,
+            begin=limits.connection_timeout,
+            # Half of it: a client that pings every 60 s must not be thrown out for a ping that the
+            # network brought a little closer to the one before.
+            ping_interval=limits.min_ping_interval / 2,
         )
+        self._http2 = Http2Server(
+            self.grpc, limits.max_receive_size, max_streams=MAX_STREAMS, pace=pace
+        )
+        self._bound: list[tuple[socket.socket, ssl.SSLContext | None]] = []
         self.port = 0
 
     @property
@@ -123,7 +138,9 @@ class Server:
             ListenError: the address is in use, not ours, or the TLS material does not fit.
         """
         self.port = self.add_port(address, self._tls)
-        await self.grpc.start()
+        for listening, context in self._bound:
+            await self._http2.listen(listening, context)
+        self._bound.clear()
         return self.port
 
     def add_port(self, address: str, tls: ServerTls | RotatingTls | None) -> int:
@@ -134,22 +151,42 @@ class Server:
         """
         tls = RotatingTls(tls) if isinstance(tls, ServerTls) else tls
         try:
-            if tls is None:
-                return int(self.grpc.add_insecure_port(address))
-            return int(self.grpc.add_secure_port(address, tls.build_credentials()))
-        except RuntimeError as error:
+            context = tls.build_context() if tls is not None else None
+            listening = _bind(address)
+        except (OSError, ValueError) as error:
+            for other, _ in self._bound:
+                other.close()
             raise ListenError(
                 f"cannot listen at {address}: the address is in use or not this machine's, "
                 "or TLS certificate and key do not belong together"
             ) from error
+        self._bound.append((listening, context))
+        return int(listening.getsockname()[1])
 
     async def stop(self, grace: float) -> None:
         """Take no new calls; end those under way after `grace` seconds at the latest."""
-        await self.grpc.stop(grace)
+        await self._http2.stop(grace)
 
-    async def wait(self) -> None:
-        """Return when the server has stopped."""
-        await self.grpc.wait_for_termination()
+
+def _bind(address: str) -> socket.socket:
+    """A socket that listens at "host:port"; no host, 0.0.0.0 and :: are every address there is.
+
+    Raises OSError or ValueError.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if host in ("", "0.0.0.0", "::") and socket.has_dualstack_ipv6():  # noqa: S104  as configured
+        try:
+            where = ("", int(port))
+            return socket.create_server(where, family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise  # those two: the kernel knows IPv6, but this machine has no such address
+    found = socket.getaddrinfo(
+        host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    # Two nodes on one port are an error, not a lottery: no SO_REUSEPORT.
+    return socket.create_server((str(found[4][0]), int(port)), family=found[0])
 
 
 def read_server_tls(settings: Settings, section: str) -> ServerTls | None:
@@ -182,31 +219,3 @@ def get_tls_cert_hash(context: Any) -> bytes:
         return b""
     der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
     return hashlib.sha256(der).digest()
-
-
-def _build_options(limits: Limits) -> list[tuple[str, Any]]:
-    return [
-        ("grpc.max_receive_message_length", limits.max_receive_size),
-        ("grpc.max_send_message_length", limits.max_send_size),
-        ("grpc.keepalive_time_ms", _milliseconds(limits.ping_interval)),
-        ("grpc.keepalive_timeout_ms", _milliseconds(limits.ping_timeout)),
-        ("grpc.keepalive_permit_without_calls", 1),
-        # Half of it: a client that pings every 60 s must not be thrown out for a ping that the
-        # network brought a little closer to the one before.
-        (
-            "grpc.http2.min_ping_interval_without_data_ms",
-            _milliseconds(limits.min_ping_interval / 2),
-        ),
-        ("grpc.server_handshake_timeout_ms", _milliseconds(limits.connection_timeout)),
-        # Two nodes on one port must be an error, not a lottery.
-        ("grpc.so_reuseport", 0),
-    ]
-
-
-def _build_certificate_configuration(tls: ServerTls) -> Any:
-    roots = tls.client_roots if tls.client_auth_required else None
-    return grpc.ssl_server_certificate_configuration([(tls.key, tls.certificate)], roots)
-
-
-def _milliseconds(seconds: float) -> int:
-    return min(int(seconds * 1000), 2**31 - 1)

@@ -24,12 +24,12 @@ from chaincode.contract import Context, Contract, query, transaction
 from chaincode.errors import ConfigurationError, Denied, InvalidKey
 from chaincode.shim import compositekey, dialer, session
 from chaincode.shim.handler import ChaincodeMessage
-from chaincode.shim.http2 import frames
-from chaincode.shim.http2 import server as http2
-from chaincode.shim.http2.connection import Connection
 from chaincode.shim.response import Response
 from chaincode.shim.settings import load_server_tls, read_server_address
 from chaincode.simulator import Simulator
+from protos.http2 import frames
+from protos.http2 import server as http2
+from protos.http2.connection import Connection
 from tests.chaincode.talk import MODERN, NOW, Talk
 
 
@@ -326,7 +326,7 @@ def test_d19_limits_suit_a_peer() -> None:
         connection.receive(frames.build_frame(frames.PING, 0, 0, b"12345678"))
         sent.append(connection.take())
     assert set(sent) == {frames.build_frame(frames.PING, frames.ACK, 0, b"12345678")}
-    assert http2.PING_SECONDS == 60
+    assert http2.DEFAULT_PACE.silence == 60
 
 
 async def test_d20_keepalive_is_echoed() -> None:

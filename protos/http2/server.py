@@ -5,25 +5,51 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
-from chaincode.shim.http2 import frames
-from chaincode.shim.http2.connection import Call, Connection, Receiver
-from chaincode.shim.http2.frames import ConnectionFault
+from protos.http2 import frames
+from protos.http2.connection import MAX_STREAMS, Call, Connection, Receiver
+from protos.http2.frames import ConnectionFault
 
 Service = Callable[[Call, str], Receiver]
 """Takes a call and its client's address."""
 
-PING_SECONDS = 60.0
-"""After so long without a word the client is asked for a sign of life, as Go's shim does."""
-ANSWER_SECONDS = 20.0
-"""How long it may take to answer, and to begin at all."""
+
+class Services(Protocol):
+    """Who serves which path; a dict of paths will do."""
+
+    def get(self, path: str, /) -> Service | None:
+        """The path's service, None for none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds. The defaults are those of Go's chaincode shim.
+
+    After `silence` without a word the client is asked for a sign of life; `answer` is how long it
+    may take to give one, and `begin` how long to begin at all, TLS included. A client that pings
+    more often than every `ping_interval` and does nothing else is thrown out (0: it may).
+    """
+
+    silence: float = 60.0
+    answer: float = 20.0
+    begin: float = 20.0
+    ping_interval: float = 0.0
+
+
+DEFAULT_PACE = Pace()
+MAX_PINGS = 2
+"""Pings in a row that may come too soon (gRPC's max_ping_strikes)."""
 GOODBYE_SECONDS = 2.0
 """How long a stopping server waits for its last words to leave."""
+_LOOK_SECONDS = 0.02
 HIGH_WATER_BYTES = 1024 * 1024
 """A client that does not read what we send is not read from either beyond this."""
 
@@ -31,14 +57,23 @@ HIGH_WATER_BYTES = 1024 * 1024
 class Http2Server:
     """A gRPC server: paths such as `/protos.Chaincode/Connect` and who serves them."""
 
-    def __init__(self, services: Mapping[str, Service], max_message: int) -> None:
+    def __init__(
+        self,
+        services: Services,
+        max_message: int,
+        *,
+        max_streams: int = MAX_STREAMS,
+        pace: Pace = DEFAULT_PACE,
+    ) -> None:
         self.services = services
         self.max_message = max_message
+        self.max_streams = max_streams
+        self.pace = pace
         self.connections: set[_Protocol] = set()
         self.idle = asyncio.Event()
         """Set while there is no connection."""
         self.idle.set()
-        self._server: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
 
     async def start(
         self, host: str, port: int, tls: ssl.SSLContext | None, *, share_port: bool = False
@@ -48,30 +83,49 @@ class Http2Server:
         With `share_port` other processes may listen on it too.
         """
         loop = asyncio.get_running_loop()
-        timeout = ANSWER_SECONDS if tls is not None else None
-        self._server = await loop.create_server(
+        listener = await loop.create_server(
             lambda: _Protocol(self),
             host,
             port,
             ssl=tls,
-            ssl_handshake_timeout=timeout,
+            ssl_handshake_timeout=self.pace.begin if tls is not None else None,
             backlog=128,
             reuse_port=share_port or None,
         )
-        return int(self._server.sockets[0].getsockname()[1])
+        self._listeners.append(listener)
+        return int(listener.sockets[0].getsockname()[1])
 
-    async def stop(self) -> None:
-        """Nothing is listened to and no connection is left; what was open is cancelled."""
-        if self._server is not None:
-            self._server.close()
+    async def listen(self, listening: socket.socket, tls: ssl.SSLContext | None) -> None:
+        """Take what comes to a socket that is bound already."""
+        listener = await asyncio.get_running_loop().create_server(
+            lambda: _Protocol(self),
+            sock=listening,
+            ssl=tls,
+            ssl_handshake_timeout=self.pace.begin if tls is not None else None,
+            backlog=1024,
+        )
+        self._listeners.append(listener)
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """Nothing is listened to and no connection is left; calls get `grace` seconds to end."""
+        for listener in self._listeners:
+            listener.close()
+        if grace > 0:
+            for connection in list(self.connections):
+                connection.leave()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    # Polled: nobody but a server that ends asks for this.
+                    while not all(one.is_idle for one in self.connections):  # noqa: ASYNC110
+                        await asyncio.sleep(_LOOK_SECONDS)
         for connection in list(self.connections):
             connection.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.idle.wait(), GOODBYE_SECONDS)
         for connection in list(self.connections):
             connection.abort()
-        if self._server is not None:
-            await self._server.wait_closed()
+        for listener in self._listeners:
+            await listener.wait_closed()
 
 
 class _Protocol(asyncio.Protocol):
@@ -86,6 +140,7 @@ class _Protocol(asyncio.Protocol):
         self._heard = 0.0
         self._woken = False
         self._address = ""
+        self._last_ping = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -96,9 +151,14 @@ class _Protocol(asyncio.Protocol):
         self._address = _describe_address(transport.get_extra_info("peername"))
         self._server.connections.add(self)
         self._server.idle.clear()
-        self._connection = Connection(self._accept, self._wake, self._server.max_message)
+        self._connection = Connection(
+            self._accept, self._wake, self._server.max_message, self._server.max_streams
+        )
+        tls = self._transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self._connection.certificate = tls.getpeercert(binary_form=True) or b""
         self._heard = self._loop.time()
-        self._timer = self._loop.call_later(ANSWER_SECONDS, self._expect_preface)
+        self._timer = self._loop.call_later(self._server.pace.begin, self._expect_preface)
 
     def data_received(self, data: bytes) -> None:
         connection = self._connection
@@ -109,6 +169,17 @@ class _Protocol(asyncio.Protocol):
             connection.receive(data)
         except ConnectionFault as fault:
             self.close(fault.code, fault.reason)
+        else:
+            if connection.pings:
+                self._judge_pings(connection)
+
+    def _judge_pings(self, connection: Connection) -> None:
+        interval = self._server.pace.ping_interval
+        if self._heard - self._last_ping >= interval:
+            connection.pings = 0
+        elif connection.pings > MAX_PINGS:
+            self.close(frames.ENHANCE_YOUR_CALM, "too_many_pings")
+        self._last_ping = self._heard
 
     def eof_received(self) -> bool:
         return False  # close: HTTP/2 knows no half-closed connections
@@ -139,6 +210,16 @@ class _Protocol(asyncio.Protocol):
         connection.close(code, reason)
         self._transport.write(connection.take())
         self._transport.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is open."""
+        return self._connection is None or self._connection.is_idle
+
+    def leave(self) -> None:
+        """Take no new calls."""
+        if self._connection is not None:
+            self._connection.leave()
 
     def abort(self) -> None:
         """Hang up at once."""
@@ -171,14 +252,14 @@ class _Protocol(asyncio.Protocol):
         self._expect_word()
 
     def _expect_word(self) -> None:
-        """Ask for a sign of life when the client has been silent for `PING_SECONDS`."""
-        left = self._heard + PING_SECONDS - self._loop.time()
+        """Ask for a sign of life when the client has been silent for the pace's silence."""
+        left = self._heard + self._server.pace.silence - self._loop.time()
         if left > 0 or self._connection is None:
             self._timer = self._loop.call_later(max(left, 0.01), self._expect_word)
             return
         asked = self._loop.time()
         self._connection.ping()
-        self._timer = self._loop.call_later(ANSWER_SECONDS, self._expect_answer, asked)
+        self._timer = self._loop.call_later(self._server.pace.answer, self._expect_answer, asked)
 
     def _expect_answer(self, asked: float) -> None:
         if self._heard >= asked:
@@ -197,16 +278,17 @@ def build_tls_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
-    with _as_file(certificate) as certificate_file, _as_file(key) as key_file:
+    with as_file(certificate) as certificate_file, as_file(key) as key_file:
         context.load_cert_chain(certificate_file, key_file)
     if client_roots is not None:
         context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a root need not be self-signed
         context.load_verify_locations(cadata=client_roots.decode("ascii", "replace"))
     return context
 
 
 @contextlib.contextmanager
-def _as_file(content: bytes) -> Iterator[str]:
+def as_file(content: bytes) -> Iterator[str]:
     """A path that OpenSSL can read; in memory where the system can, so that no key is written."""
     if hasattr(os, "memfd_create"):
         number = os.memfd_create("medfabric")

@@ -10,9 +10,9 @@ from hpack import Decoder, Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaincode.shim.http2 import connection, frames
-from chaincode.shim.http2.connection import Call, Connection
-from chaincode.shim.http2.frames import ConnectionFault, build_frame
+from protos.http2 import connection, frames
+from protos.http2.connection import Call, Connection
+from protos.http2.frames import ConnectionFault, build_frame
 
 MAX_MESSAGE = 200_000
 PATH = "/probe.Probe/Talk"

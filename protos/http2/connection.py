@@ -9,22 +9,24 @@ have limits. Violations raise `ConnectionFault`; nothing else leaves `receive`.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 from urllib.parse import quote
 
 from hpack import Decoder
 from hpack.exceptions import HPACKError
 
-from chaincode.shim.http2 import frames
-from chaincode.shim.http2.frames import ConnectionFault
+from protos.http2 import frames
+from protos.http2.frames import ConnectionFault
 
 MAX_FRAME_BYTES = 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 MAX_STREAMS = 128
 MAX_RESETS = 1000
-"""Streams that a client may cancel on one connection (CVE-2023-44487); a new one starts anew."""
+"""How many more streams a client may cancel than it lets us answer on one connection
+(CVE-2023-44487); a new one starts anew."""
 RECEIVE_WINDOW = 4 * 1024 * 1024
 
 OK, UNKNOWN, RESOURCE_EXHAUSTED, FAILED_PRECONDITION = 0, 2, 8, 9
@@ -56,14 +58,17 @@ class Call:
 
     __slots__ = (
         "_buffer",
-        "_connection",
         "_opened",
         "_outgoing",
         "_trailers",
         "_wanted",
+        "connection",
         "credit",
+        "drained",
         "finished",
         "half_closed",
+        "headers",
+        "held",
         "path",
         "receiver",
         "stream",
@@ -71,16 +76,22 @@ class Call:
         "window",
     )
 
-    def __init__(self, connection: Connection, stream: int, path: str, window: int) -> None:
+    def __init__(
+        self, connection: Connection, stream: int, headers: Mapping[str, str], window: int
+    ) -> None:
+        self.connection = connection
         self.stream = stream
-        self.path = path
+        self.headers = headers
+        self.path = headers.get(":path", "")
         self.receiver: Receiver | None = None
         self.half_closed = False
         self.finished = False
         self.window = window  # bytes that we may still send
         self.credit = RECEIVE_WINDOW  # bytes that the client may still send
         self.uncredited = 0  # bytes that it has sent since it was last told more
-        self._connection = connection
+        self.held = False
+        self.drained: Callable[[], None] | None = None
+        """Called when everything given to `send` has left, after it had to wait."""
         self._opened = False
         self._buffer = bytearray()
         self._wanted = _PREFIX  # bytes to wait for before the buffer is looked at again
@@ -95,14 +106,22 @@ class Call:
         self._outgoing.append(b"\x00" + len(message).to_bytes(4, "big") + message)
         self.push()
 
-    def finish(self, status: int = OK, text: str = "") -> None:
-        """The call ends with this gRPC status, after what is still to be sent."""
+    def finish(
+        self, status: int = OK, text: str = "", metadata: Iterable[tuple[str, str | bytes]] = ()
+    ) -> None:
+        """The call ends with this gRPC status, after what is still to be sent.
+
+        `metadata` goes along in the trailers; bytes are for keys that end in `-bin`.
+        """
         if self.finished:
             return
         self.finished = True
         told = [("grpc-status", str(status))]
         if text:
             told.append(("grpc-message", quote(text, safe=" !#$&'()*+,/:;<=>?@[]^_`{|}~\"")))
+        for key, value in metadata:
+            shown = value if isinstance(value, str) else b64encode(value).decode().rstrip("=")
+            told.append((key, shown))
         if self._opened:
             self._trailers = frames.build_header_block(told)
         else:
@@ -113,17 +132,31 @@ class Call:
         """The response's headers have been sent."""
         if not self._opened:
             self._opened = True
-            self._connection.emit(
+            self.connection.emit(
                 frames.build_frame(frames.HEADERS, frames.END_HEADERS, self.stream, _OPENING)
             )
 
     def push(self) -> None:
         """What the windows let go has gone, the trailers last."""
-        connection, outgoing = self._connection, self._outgoing
+        if not self._push_messages():
+            return
+        connection = self.connection
+        if self._trailers is not None:
+            ending = frames.END_HEADERS | frames.END_STREAM
+            connection.emit(frames.build_frame(frames.HEADERS, ending, self.stream, self._trailers))
+            if not self.half_closed:
+                connection.emit(frames.build_reset(self.stream, frames.NO_ERROR))
+            connection.forget(self)
+        elif self.drained is not None:
+            self.drained()
+
+    def _push_messages(self) -> bool:
+        """Whether every message has gone."""
+        connection, outgoing = self.connection, self._outgoing
         while outgoing:
             allowed = min(self.window, connection.window, connection.frame_limit)
             if allowed <= 0:
-                return
+                return False
             chunk = outgoing[0]
             if len(chunk) <= allowed:
                 outgoing.popleft()
@@ -135,12 +168,17 @@ class Call:
             connection.window -= size
             connection.emit(frames.build_data_header(size, self.stream))
             connection.emit(chunk)
-        if self._trailers is not None:
-            ending = frames.END_HEADERS | frames.END_STREAM
-            connection.emit(frames.build_frame(frames.HEADERS, ending, self.stream, self._trailers))
-            if not self.half_closed:
-                connection.emit(frames.build_reset(self.stream, frames.NO_ERROR))
-            connection.forget(self)
+        return True
+
+    def hold(self) -> None:
+        """The client may not send more than it was told already, until `release`."""
+        self.held = True
+
+    def release(self) -> None:
+        """The client may send on."""
+        self.held = False
+        if self.uncredited > RECEIVE_WINDOW // 2 and not (self.half_closed or self.finished):
+            self.connection.credit(self)
 
     @property
     def is_waiting(self) -> bool:
@@ -176,7 +214,7 @@ class Call:
         """Bytes of the message that begins there, prefix included; None ends a call that may not
         send it."""
         size = int.from_bytes(data[start + 1 : start + _PREFIX], "big")
-        limit = self._connection.max_message
+        limit = self.connection.max_message
         if data[start]:
             self._refuse(UNIMPLEMENTED, "compressed messages are not supported")
             return None
@@ -202,13 +240,21 @@ class Connection:
         accept: Callable[[Call], Receiver | None],
         wake: Callable[[], None],
         max_message: int,
+        max_streams: int = MAX_STREAMS,
     ) -> None:
         """`accept` gives a call its receiver, None where there is no such method; `wake` is told
         that there is something to `take`.
         """
+        self.certificate = b""
+        """DER of the certificate that the client has shown; whoever has the socket sets it."""
+        self.is_leaving = False
+        """Whether the client was told to open no more calls here."""
+        self.pings = 0
+        """Pings that the client has sent since it last did anything else."""
         self.window = frames.DEFAULT_WINDOW
         self.frame_limit = frames.SMALLEST_FRAME_LIMIT
         self.max_message = max_message
+        self._max_streams = max_streams
         self._accept = accept
         self._wake = wake
         self._calls: dict[int, Call] = {}
@@ -226,7 +272,7 @@ class Connection:
         self.emit(
             frames.build_settings(
                 (
-                    (frames.MAX_CONCURRENT_STREAMS, MAX_STREAMS),
+                    self._get_first_setting(),
                     (frames.INITIAL_WINDOW_SIZE, RECEIVE_WINDOW),
                     (frames.MAX_FRAME_SIZE, MAX_FRAME_BYTES),
                     (frames.MAX_HEADER_LIST_SIZE, MAX_HEADER_BYTES),
@@ -234,6 +280,9 @@ class Connection:
             )
             + frames.build_window_update(0, RECEIVE_WINDOW - frames.DEFAULT_WINDOW)
         )
+
+    def _get_first_setting(self) -> tuple[int, int]:
+        return frames.MAX_CONCURRENT_STREAMS, self._max_streams
 
     # --- outwards ---------------------------------------------------------------------------
 
@@ -267,9 +316,26 @@ class Connection:
             if call.receiver is not None:
                 call.receiver.cancel()
 
+    def leave(self) -> None:
+        """Ask the client to open no more calls here; those that are open go on."""
+        self.is_leaving = True
+        self.emit(frames.build_goaway(self._last_stream, frames.NO_ERROR))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is open."""
+        return not self._calls
+
+    def credit(self, call: Call) -> None:
+        """The client may send as much as a call has taken in."""
+        self.emit(frames.build_window_update(call.stream, call.uncredited))
+        call.credit += call.uncredited
+        call.uncredited = 0
+
     def forget(self, call: Call) -> None:
-        """The call's stream is closed."""
+        """The call's stream is closed: it was answered."""
         self._calls.pop(call.stream, None)
+        self._resets = max(0, self._resets - 1)
 
     # --- inwards ----------------------------------------------------------------------------
 
@@ -306,12 +372,14 @@ class Connection:
     def _handle(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if self._block is not None and kind != frames.CONTINUATION:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "a header block was interrupted")
+        if kind != frames.PING:
+            self.pings = 0
         if kind == frames.DATA:
             self._receive_data(flags, stream, payload)
             return
         handler = _HANDLERS.get(kind)
         if handler is not None:  # frames of unknown types are ignored (RFC 9113, 4.1)
-            handler(self, flags, stream, payload)
+            getattr(self, handler)(flags, stream, payload)
 
     def _receive_data(self, flags: int, stream: int, payload: bytes) -> None:
         size = len(payload)
@@ -331,10 +399,9 @@ class Connection:
         if call.credit < 0:
             raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "more data than the window lets")
         call.uncredited += size
-        if call.uncredited > RECEIVE_WINDOW // 2 and not flags & frames.END_STREAM:
-            self.emit(frames.build_window_update(stream, call.uncredited))
-            call.credit += call.uncredited
-            call.uncredited = 0
+        ends = flags & frames.END_STREAM
+        if call.uncredited > RECEIVE_WINDOW // 2 and not (call.held or ends):
+            self.credit(call)
         if flags & frames.PADDED:
             payload = frames.strip_padding(flags, payload)
         if payload:
@@ -384,10 +451,10 @@ class Connection:
         if not stream % 2:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "clients open odd streams")
         self._last_stream = stream
-        if len(self._calls) >= MAX_STREAMS:
+        if len(self._calls) >= self._max_streams or self.is_leaving:
             self.emit(frames.build_reset(stream, frames.REFUSED_STREAM))
             return
-        call = Call(self, stream, headers.get(":path", ""), self._stream_window)
+        call = Call(self, stream, headers, self._stream_window)
         self._calls[stream] = call
         call.half_closed = ends
         if not headers.get("content-type", "").startswith("application/grpc"):
@@ -446,10 +513,14 @@ class Connection:
     def _receive_push_promise(self, flags: int, stream: int, payload: bytes) -> None:
         raise ConnectionFault(frames.PROTOCOL_ERROR, "clients do not push")
 
+    def _receive_goaway(self, flags: int, stream: int, payload: bytes) -> None:
+        """Nothing: a client that leaves closes the connection when it is done."""
+
     def _receive_ping(self, flags: int, stream: int, payload: bytes) -> None:
         if stream or len(payload) != 8:
             raise ConnectionFault(frames.FRAME_SIZE_ERROR, "PING of a wrong size")
         if not flags & frames.ACK:
+            self.pings += 1
             self.emit(frames.build_frame(frames.PING, frames.ACK, 0, payload))
 
     def _receive_window_update(self, flags: int, stream: int, payload: bytes) -> None:
@@ -485,13 +556,15 @@ def _text(raw: bytes | str) -> str:
     return raw if isinstance(raw, str) else raw.decode("latin-1")
 
 
-_HANDLERS: Mapping[int, Callable[[Connection, int, int, bytes], None]] = {
-    frames.HEADERS: Connection._receive_headers,
-    frames.PRIORITY: Connection._receive_priority,
-    frames.RST_STREAM: Connection._receive_reset,
-    frames.SETTINGS: Connection._receive_settings,
-    frames.PUSH_PROMISE: Connection._receive_push_promise,
-    frames.PING: Connection._receive_ping,
-    frames.WINDOW_UPDATE: Connection._receive_window_update,
-    frames.CONTINUATION: Connection._receive_continuation,
+_HANDLERS = {
+    frames.HEADERS: "_receive_headers",
+    frames.PRIORITY: "_receive_priority",
+    frames.RST_STREAM: "_receive_reset",
+    frames.SETTINGS: "_receive_settings",
+    frames.PUSH_PROMISE: "_receive_push_promise",
+    frames.PING: "_receive_ping",
+    frames.GOAWAY: "_receive_goaway",
+    frames.WINDOW_UPDATE: "_receive_window_update",
+    frames.CONTINUATION: "_receive_continuation",
 }
+"""By name: the client's half has some of its own."""
