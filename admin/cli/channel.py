@@ -6,6 +6,7 @@ import click
 
 from admin.cli.channelconfig import COMMANDS
 from admin.cli.frame import Context, Group, channel_option, with_context
+from admin.cli.snapshot import group as snapshot_group
 from admin.output import Output
 
 
@@ -32,6 +33,7 @@ def group() -> None:
 
 for command in COMMANDS:
     group.add_command(command)
+group.add_command(snapshot_group)
 
 
 @group.command("list", examples=["medfabric channel list", "medfabric channel list --json"])
@@ -52,17 +54,44 @@ def list_(context: Context) -> None:
     )
 
 
-@group.command(examples=["medfabric channel join", "medfabric channel join -c care"])
+@group.command(
+    examples=[
+        "medfabric channel join",
+        "medfabric channel join -c care",
+        "medfabric channel join --snapshot snapshots/completed/care/5000 --peer peer1.general",
+    ]
+)
 @channel_option
+@click.option(
+    "--snapshot",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Start the peers from this snapshot; they must find it under the same path.",
+)
+@click.option(
+    "--peer",
+    "peers",
+    multiple=True,
+    metavar="PEER",
+    help="With --snapshot: only this peer (repeatable) [all that are not in it].",
+)
 @with_context
-def join(context: Context, channel: str | None) -> None:
+def join(
+    context: Context, channel: str | None, snapshot: Path | None, peers: tuple[str, ...]
+) -> None:
     """Bring a channel of the network file to all its orderers and peers.
 
-    Those that are in it already are left alone.
+    Those that are in it already are left alone. From a snapshot, peers start with its state and
+    have none of the blocks before; see 'medfabric channel snapshot'.
     """
     from admin.procedures.networks.join import join_channel
     from network.engines.engine import open_engine
 
+    if snapshot is not None:
+        _join_by_snapshot(context, channel, snapshot, peers)
+        return
+    if peers:
+        raise click.UsageError("--peer needs --snapshot")
     engine = open_engine(context.surroundings)
     spec = context.topology.channel(context.channel(channel))
     with context.output.progress(f"channel {spec.name}") as progress:
@@ -70,6 +99,29 @@ def join(context: Context, channel: str | None) -> None:
         joined = context.run(join_channel(context.surroundings, spec, block, progress.step))
     text = f"✓ joined: {', '.join(joined)}" if joined else "all are in it already"
     context.output.result({"channel": spec.name, "joined": joined}, text)
+
+
+def _join_by_snapshot(
+    context: Context, channel: str | None, snapshot: Path, peers: tuple[str, ...]
+) -> None:
+    from admin.errors import input_error
+    from admin.procedures.networks.snapshots import join_by_snapshot, open_snapshot
+
+    folder = snapshot.absolute()
+    found = open_snapshot(folder)
+    if channel is not None and channel != found.channel:
+        raise input_error(
+            f"this is a snapshot of channel {found.channel}, not of {channel}", where=str(folder)
+        )
+    spec = context.topology.channel(found.channel)
+    with context.output.progress(f"channel {spec.name}") as progress:
+        joined = context.run(
+            join_by_snapshot(context.surroundings, spec, folder, peers, progress.step)
+        )
+    text = f"✓ joined: {', '.join(joined)}" if joined else "all are in it already"
+    context.output.result(
+        {"channel": spec.name, "joined": joined, "last_block": found.last_block}, text
+    )
 
 
 @group.command(examples=["medfabric channel show", "medfabric channel show -c care --json"])

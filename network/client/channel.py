@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fabric_protos.common import common_pb2, ledger_pb2
+from fabric_protos.common import common_pb2, configtx_pb2, ledger_pb2
 from fabric_protos.peer import query_pb2, transaction_pb2
 
 from network.client.errors import EventsError
@@ -26,11 +26,13 @@ class ChainInfo:
         height: number of blocks; the newest is `height - 1`.
         current_hash: the newest block's header hash.
         previous_hash: the one before it.
+        first_block: the first that is kept; not 0 where the ledger begins with a snapshot.
     """
 
     height: int
     current_hash: bytes
     previous_hash: bytes
+    first_block: int = 0
 
 
 class BlockSource(Protocol):
@@ -64,7 +66,16 @@ async def get_chain_info(peer: PeerClient, channel_id: str) -> ChainInfo:
     """
     raw = await peer.query("qscc", [b"GetChainInfo", channel_id.encode()])
     info = ledger_pb2.BlockchainInfo.FromString(raw)
-    return ChainInfo(int(info.height), info.currentBlockHash, info.previousBlockHash)
+    first = 0
+    if info.HasField("bootstrappingSnapshotInfo"):
+        first = int(info.bootstrappingSnapshotInfo.lastBlockInSnapshot) + 1
+    return ChainInfo(int(info.height), info.currentBlockHash, info.previousBlockHash, first)
+
+
+async def get_config(peer: PeerClient, channel_id: str) -> Any:
+    """The channel's configuration in force (`common.Config`), which no block need hold."""
+    arguments = [b"GetChannelConfig", channel_id.encode()]
+    return configtx_pb2.Config.FromString(await peer.query("cscc", arguments))
 
 
 async def get_config_block(peer: PeerClient, channel_id: str) -> Any:

@@ -13,7 +13,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc.aio
-from fabric_protos.peer import events_pb2_grpc, peer_pb2_grpc, proposal_pb2
+from fabric_protos.peer import (
+    events_pb2_grpc,
+    peer_pb2_grpc,
+    proposal_pb2,
+    snapshot_pb2,
+    snapshot_pb2_grpc,
+)
 
 from network.client.calls import translate
 from network.client.endpoint import Endpoint, open_channel
@@ -110,6 +116,24 @@ class PeerClient:
         async with aclosing(open_deliver(call, self.endpoint.address)) as found:
             async for block in found:
                 yield block
+
+    async def ask_snapshots(self, method: str, request: Any) -> Any:
+        """The answer of `protos.Snapshot` to a SnapshotRequest or SnapshotQuery.
+
+        The request's signature header is filled in here. `network.client.snapshots` has the calls.
+
+        Raises:
+            NodeError: the peer refused, or the call failed.
+        """
+        request.signature_header.creator = self.signer.creator
+        request.signature_header.nonce = secrets.token_bytes(24)
+        raw = request.SerializeToString()
+        signed = snapshot_pb2.SignedSnapshotRequest(request=raw, signature=self.signer.sign(raw))
+        call = getattr(snapshot_pb2_grpc.SnapshotStub(self._open()), method)
+        try:
+            return await call(signed, timeout=self.timeout)
+        except grpc.aio.AioRpcError as failure:
+            raise translate(failure, NodeError, self.endpoint.address) from failure
 
     async def close(self) -> None:
         """The connection is closed."""

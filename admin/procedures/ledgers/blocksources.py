@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from admin.errors import input_error
 from admin.procedures.ledgers.blockfiles import BlockFolder
 from network.client import channel
 from network.client.peer import PeerClient
@@ -98,8 +99,14 @@ class PeerSource:
 
         Raises:
             ProposalRefusedError: it is not in the channel, or refuses the caller.
+            FaultError: its ledger begins with a snapshot.
         """
         info = await channel.get_chain_info(peer, channel_id)
+        if info.first_block:
+            raise input_error(
+                f"{name} has no blocks before {info.first_block}: its ledger began with a snapshot",
+                "verify at a peer that has them all, or from files",
+            )
         return cls(peer, channel_id, name, info.height)
 
     async def blocks(self) -> AsyncIterator[Any]:
