@@ -137,7 +137,7 @@ def outcome_of(decision: Adjudication) -> Outcome:
 
     A line that the patient owes in full (deductible) is processed, not refused.
     """
-    refused = [_is_refused(line) for line in decision.lines]
+    refused = [is_refused(line) for line in decision.lines]
     if all(refused):
         return Outcome.DENIED
     return Outcome.PARTIAL if any(refused) else Outcome.PAID
@@ -264,7 +264,8 @@ def _share(amount: int, basis_points: int) -> int:
     return (2 * amount * basis_points + BASIS_POINTS) // (2 * BASIS_POINTS)
 
 
-def _is_refused(line: LineDecision) -> bool:
+def is_refused(line: LineDecision) -> bool:
+    """Whether nothing is paid on the line, and not only because of how the cost is shared."""
     return line.paid == 0 and any(item.carc not in _SHARES for item in line.adjustments)
 
 

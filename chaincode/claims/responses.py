@@ -10,7 +10,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from chaincode.claims.details import Adjudication, Adjustment, ClaimFile, Details, LineDecision
+from chaincode.claims.details import (
+    Adjudication,
+    Adjustment,
+    ClaimFile,
+    Details,
+    LineDecision,
+    Use,
+)
 from chaincode.claims.model import Claim
 from chaincode.claims.states import Outcome, Status
 from chaincode.errors import InvalidArgument
@@ -33,11 +40,11 @@ def build_claim_response(claim: Claim, file: ClaimFile) -> dict[str, Any]:
         "resourceType": "ClaimResponse",
         "id": f"{claim.claim}-{claim.decision_version}",
         "status": "cancelled" if claim.status in (Status.VOIDED, Status.REPLACED) else "active",
-        "type": _concept(CLAIM_TYPE, details.type.value),
+        "type": build_concept(CLAIM_TYPE, details.type.value),
         "use": details.use.value,
         "patient": {"reference": f"Patient/{claim.patient}"},
         "created": claim.updated_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "insurer": _member(claim.payer),
+        "insurer": build_member(claim.payer),
         "requestor": {
             "identifier": {
                 "system": "http://hl7.org/fhir/sid/us-npi",
@@ -53,12 +60,19 @@ def build_claim_response(claim: Claim, file: ClaimFile) -> dict[str, Any]:
     }
     if insurance := _insurance(details):
         response["insurance"] = insurance
+    if details.use is Use.PREAUTHORIZATION and claim.outcome is not Outcome.DENIED:
+        # The payer registers the authorisation under the claim's own handle (claims:Authorize).
+        days = [day for line in details.lines for day in (line.serviced_from, line.last_day)]
+        response["preAuthRef"] = claim.claim
+        response["preAuthPeriod"] = {"start": min(days).isoformat(), "end": max(days).isoformat()}
     if file.remittances:
         paid = file.remittances[-1].remittance
         response["payment"] = {
-            "type": _concept("http://terminology.hl7.org/CodeSystem/ex-paymenttype", "complete"),
+            "type": build_concept(
+                "http://terminology.hl7.org/CodeSystem/ex-paymenttype", "complete"
+            ),
             "date": paid.paid_on.isoformat(),
-            "amount": _money(paid.paid, paid.currency),
+            "amount": build_money(paid.paid, paid.currency),
             "identifier": {"value": paid.trace},
         }
     if notes := _notes(claim):
@@ -77,32 +91,36 @@ def _item(line: LineDecision, currency: str) -> dict[str, Any]:
     return {
         "itemSequence": line.sequence,
         "adjudication": [
-            _amount("submitted", line.charge, currency),
-            *(_adjustment(one, currency) for one in line.adjustments),
-            _amount("benefit", line.paid, currency),
+            build_amount("submitted", line.charge, currency),
+            *(build_adjustment(one, currency) for one in line.adjustments),
+            build_amount("benefit", line.paid, currency),
         ],
     }
 
 
-def _amount(category: str, cents: int, currency: str) -> dict[str, Any]:
-    return {"category": _concept(ADJUDICATION, category), "amount": _money(cents, currency)}
+def build_amount(category: str, cents: int, currency: str) -> dict[str, Any]:
+    """An adjudication or total of FHIR's own category."""
+    return {
+        "category": build_concept(ADJUDICATION, category),
+        "amount": build_money(cents, currency),
+    }
 
 
-def _adjustment(one: Adjustment, currency: str) -> dict[str, Any]:
+def build_adjustment(one: Adjustment, currency: str) -> dict[str, Any]:
     """CAS: group and CARC; FHIR's own category where it has one."""
-    category = _concept(GROUP_SYSTEM, one.group.value)
+    category = build_concept(GROUP_SYSTEM, one.group.value)
     if one.carc in _CATEGORIES:
         category["coding"].append({"system": ADJUDICATION, "code": _CATEGORIES[one.carc]})
-    reason = _concept(CARC_SYSTEM, one.carc)
+    reason = build_concept(CARC_SYSTEM, one.carc)
     if one.rarc:
         reason["coding"].append({"system": RARC_SYSTEM, "code": one.rarc})
-    return {"category": category, "reason": reason, "amount": _money(one.amount, currency)}
+    return {"category": category, "reason": reason, "amount": build_money(one.amount, currency)}
 
 
 def _totals(made: Adjudication) -> list[dict[str, Any]]:
     return [
-        _amount("submitted", made.charge, made.currency),
-        _amount("benefit", made.paid, made.currency),
+        build_amount("submitted", made.charge, made.currency),
+        build_amount("benefit", made.paid, made.currency),
     ]
 
 
@@ -124,13 +142,16 @@ def _notes(claim: Claim) -> list[dict[str, Any]]:
     return [{"number": 1, "type": "display", "text": text}]
 
 
-def _member(msp_id: str) -> dict[str, Any]:
+def build_member(msp_id: str) -> dict[str, Any]:
+    """A reference to an organisation of the consortium."""
     return {"identifier": {"system": MEMBER_SYSTEM, "value": msp_id}}
 
 
-def _concept(system: str, code: str) -> dict[str, Any]:
+def build_concept(system: str, code: str) -> dict[str, Any]:
+    """A CodeableConcept of one code."""
     return {"coding": [{"system": system, "code": code}]}
 
 
-def _money(cents: int, currency: str) -> dict[str, Any]:
+def build_money(cents: int, currency: str) -> dict[str, Any]:
+    """Money with two decimals."""
     return {"value": Decimal(cents).scaleb(-2).quantize(Decimal("0.01")), "currency": currency}

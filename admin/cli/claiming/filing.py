@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         "medfabric claim submit intake.ndjson --patient 7c1f… --coverage 55d2… --label N \\",
         "    --as UnitedPayer/intake",
         "medfabric claim submit 'today/*.json' --handles handles.json --as UnitedPayer/intake",
+        "medfabric claim submit claim.json --payer SecondPayer --coordinates 7f3a --label N \\",
+        "    --handles handles.json --as GeneralHospital/billing",
         "medfabric claim submit today.837 --handles handles.json --label N --ack today.999 \\",
         "    --as UnitedPayer/intake",
     ],
@@ -93,7 +95,7 @@ def submit(
 
     async def work() -> "list[Submitted]":
         async with open_health(context, channel) as session:
-            options = _options(session, said, ask_first=not no_ask, chunk=chunk)
+            options = await _options(session, said, ask_first=not no_ask, chunk=chunk)
             if dry_run:
                 _show_dry_run(context, await _claims(session).check(sources, options))
                 return []
@@ -141,7 +143,7 @@ def replace(context: Context, claim: str, file: str, channel: str | None, **said
         async with open_health(context, channel) as session:
             claims = _claims(session)
             held = await claims.resolve(claim)
-            return await claims.replace(held, sources[0], _options(session, said))
+            return await claims.replace(held, sources[0], await _options(session, said))
 
     _show_one(context, context.run(work()), f" in place of {shorten(claim)}")
 
@@ -233,11 +235,17 @@ def _claims(session: HealthSession) -> "Claims":
     return Claims(session.surroundings, session.profile, session.health)
 
 
-def _options(session: HealthSession, said: dict[str, Any], **more: Any) -> "FilingOptions":
+async def _options(session: HealthSession, said: dict[str, Any], **more: Any) -> "FilingOptions":
+    from dataclasses import replace
+
     from admin.procedures.care.records import Records
 
     records = Records(session.surroundings, session.profile, session.health)
-    return read_options(**said, **more, resolve_record=records.resolve)
+    options = read_options(**said, **more, resolve_record=records.resolve)
+    if not said["coordinates"]:
+        return options
+    primary = await _claims(session).primary(said["coordinates"])
+    return replace(options, coordinates=primary)
 
 
 # Results

@@ -88,6 +88,12 @@ def filing_options(function: Function) -> Function:
                 help="Whose claims they are, where a payer enters those of a member.",
             ),
             click.option(
+                "--coordinates",
+                default="",
+                metavar="CLAIM",
+                help="The claim that the payer before this one decided: coordination of benefits.",
+            ),
+            click.option(
                 "--facts",
                 metavar="FILE",
                 help="What the payer stated: 'claim coverage -o' writes it.",
@@ -109,6 +115,7 @@ def read_options(
     payer: str,
     provider: str,
     facts: str | None,
+    coordinates: str = "",
     resolve_record: Callable[[str], str] = str,
     **more: Any,
 ) -> "FilingOptions":

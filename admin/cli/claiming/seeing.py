@@ -75,12 +75,14 @@ def list_(context: Context, status: str | None, limit: int | None, channel: str 
         "medfabric claim show 7f3a --as UnitedPayer/adjudicator",
         "medfabric claim show 7f3a --details --as UnitedPayer/adjudicator",
         "medfabric claim show 7f3a --fhir > response.json",
+        "medfabric claim show 7f3a --eob > explanation.json",
     ],
 )
 @CLAIM
 @click.option("--details", is_flag=True, help="Lines and amounts too, for the parties.")
 @click.option("--history", is_flag=True, help="Every change, oldest first.")
 @click.option("--fhir", is_flag=True, help="The decision as a FHIR R4 ClaimResponse.")
+@click.option("--eob", is_flag=True, help="As a FHIR R4 ExplanationOfBenefit, for the patient.")
 @channel_option
 @with_context
 def show(
@@ -89,11 +91,12 @@ def show(
     details: bool,
     history: bool,
     fhir: bool,
+    eob: bool,
     channel: str | None,
 ) -> None:
     """How CLAIM stands: its parties, status, checks and reasons."""
-    if details + history + fhir > 1:
-        raise usage_error("give one of --details, --history and --fhir")
+    if details + history + fhir + eob > 1:
+        raise usage_error("give one of --details, --history, --fhir and --eob")
     if history:
         _show_history(context, claim, channel)
         return
@@ -102,11 +105,11 @@ def show(
         async with open_health(context, channel) as session:
             claims = _claims(session)
             held = await claims.resolve(claim)
-            return held, await claims.details(held.claim) if details or fhir else None
+            return held, await claims.details(held.claim) if details or fhir or eob else None
 
     held, file = context.run(work())
-    if fhir and file is not None:
-        _show_response(context, held, file)
+    if (fhir or eob) and file is not None:
+        _show_response(context, held, file, eob=eob)
         return
     from chaincode import canonical
 
@@ -151,17 +154,19 @@ def _show_history(context: Context, claim: str, channel: str | None) -> None:
     context.output.result(canonical.to_wire(found), human)
 
 
-def _show_response(context: Context, held: "Claim", file: "ClaimFile") -> None:
+def _show_response(context: Context, held: "Claim", file: "ClaimFile", *, eob: bool) -> None:
     from admin.errors import input_error
     from admin.fhir.writing import format_json
+    from chaincode.claims.explanations import build_explanation
     from chaincode.claims.responses import build_claim_response
 
     if file.details is None or not file.decisions:
         raise input_error(
             f"claim {shorten(held.claim)} is {held.status.value}: no decision is at this peer",
-            "a ClaimResponse is there once the payer has decided",
+            "there is an answer once the payer has decided",
         )
-    text = format_json(build_claim_response(held, file))
+    build = build_explanation if eob else build_claim_response
+    text = format_json(build(held, file))
     context.output.result(json.loads(text), text)
 
 

@@ -11,12 +11,12 @@ from admin.cli.claiming.options import read_amount, read_day
 from admin.cli.context import Context
 from admin.cli.frame import Command, channel_option, with_context
 from admin.cli.sessions import HealthSession, open_health
-from admin.errors import input_error
+from admin.errors import input_error, usage_error
 
 if TYPE_CHECKING:
     from admin.procedures.claims.facts import PayerFacts
     from admin.procedures.networks.health import Committed
-    from chaincode.claims.details import Span
+    from chaincode.claims.details import Span, VisitLimit
     from chaincode.claims.model import FactKind, Registration, TableVersion
 
 _OUTPUT = click.option(
@@ -36,7 +36,27 @@ _OUTPUT = click.option(
 @click.argument("file", metavar="FILE")
 @click.option("--patient", required=True, metavar="HANDLE", help="The member's handle.")
 @click.option("--id", "wanted", metavar="ID", help="Which Coverage, where a Bundle has several.")
-@click.option("--deductible", type=read_amount, metavar="AMOUNT", help="What is left of it.")
+@click.option(
+    "--deductible",
+    type=read_amount,
+    metavar="AMOUNT",
+    help="Of a benefit period, less what was met elsewhere.",
+)
+@click.option(
+    "--out-of-pocket",
+    type=read_amount,
+    metavar="AMOUNT",
+    help="The most that the member pays in a benefit period.",
+)
+@click.option(
+    "--visits",
+    multiple=True,
+    metavar="CODE=N",
+    help="So many units of a service in a benefit period; repeat.",
+)
+@click.option(
+    "--period-start", metavar="MM-DD", help="The day on which a benefit period begins [01-01]."
+)
 @click.option("--copay", type=read_amount, metavar="AMOUNT")
 @click.option("--coinsurance", type=click.FloatRange(0, 100), metavar="PERCENT")
 @click.option("--exclude", multiple=True, metavar="CODE", help="A service not covered; repeat.")
@@ -49,6 +69,9 @@ def coverage(
     patient: str,
     wanted: str | None,
     deductible: int | None,
+    out_of_pocket: int | None,
+    visits: tuple[str, ...],
+    period_start: str | None,
     copay: int | None,
     coinsurance: float | None,
     exclude: tuple[str, ...],
@@ -63,6 +86,7 @@ def coverage(
     from dataclasses import replace
 
     from admin.fhir.reading import read_source
+    from chaincode.claims.accumulators import period_of
     from chaincode.claims.coverages import read_coverage
     from chaincode.claims.model import FactKind
     from chaincode.errors import InvalidArgument
@@ -70,19 +94,23 @@ def coverage(
     resource = _find_coverage(read_source(file), wanted)
     said = {
         "deductible": deductible,
+        "out_of_pocket": out_of_pocket,
+        "visits": tuple(_visits(text) for text in visits) or None,
+        "period_start": period_start,
         "copay": copay,
         "coinsurance": None if coinsurance is None else round(coinsurance * 100),
         "excluded_codes": exclude or None,
     }
     changed: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
 
-    async def act(facts: "PayerFacts") -> "Committed[Registration]":
+    async def act(facts: "PayerFacts", session: HealthSession) -> "Committed[Registration]":
         handle = facts.coverage_handle(patient, _outside_name(resource))
         try:
-            fact = read_coverage(resource, handle, patient)
+            fact = replace(read_coverage(resource, handle, patient), **changed)
+            period_of(fact, fact.start)
         except InvalidArgument as error:
             raise input_error(error.text, "correct the element", file) from None
-        return await facts.state_coverage(replace(fact, **changed))
+        return await facts.state_coverage(fact)
 
     _state(context, channel, act, FactKind.COVERAGE, "coverage stated", target)
 
@@ -121,7 +149,7 @@ def provider(
     _validate_npi(npi)
     fact = Enrolment(npi, (Span(start, end),), tuple(_span(text) for text in excluded))
 
-    async def act(facts: "PayerFacts") -> "Committed[Registration]":
+    async def act(facts: "PayerFacts", session: HealthSession) -> "Committed[Registration]":
         return await facts.state_enrolment(fact)
 
     _state(context, channel, act, FactKind.ENROLMENT, f"provider {npi} stated", target)
@@ -129,49 +157,69 @@ def provider(
 
 @click.command(
     cls=Command,
-    examples="medfabric claim authorize --patient 7c1f… --npi 1555001019 --code G0108 --units 4 "
-    "--from 2026-10-01 --to 2026-12-31 --as UnitedPayer/intake",
+    examples=[
+        "medfabric claim authorize --patient 7c1f… --npi 1555001019 --code G0108 --units 4 \\",
+        "    --from 2026-10-01 --to 2026-12-31 --as UnitedPayer/intake",
+        "medfabric claim authorize --claim 7f3a --as UnitedPayer/adjudicator",
+    ],
 )
-@click.option("--patient", required=True, metavar="HANDLE", help="For whom.")
-@click.option("--npi", required=True, metavar="NPI", help="For which provider.")
-@click.option(
-    "--code", "codes", multiple=True, required=True, metavar="CODE", help="A procedure; repeat."
-)
-@click.option("--units", type=click.IntRange(min=1), required=True, help="How many.")
-@click.option("--from", "start", type=read_day, required=True, metavar="DATE")
-@click.option("--to", "end", type=read_day, required=True, metavar="DATE")
+@click.option("--claim", metavar="CLAIM", help="What a preauthorisation asked for and was granted.")
+@click.option("--patient", metavar="HANDLE", help="For whom.")
+@click.option("--npi", metavar="NPI", help="For which provider.")
+@click.option("--code", "codes", multiple=True, metavar="CODE", help="A procedure; repeat.")
+@click.option("--units", type=click.IntRange(min=1), help="How many.")
+@click.option("--from", "start", type=read_day, metavar="DATE")
+@click.option("--to", "end", type=read_day, metavar="DATE")
 @_OUTPUT
 @channel_option
 @with_context
 def authorize(
     context: Context,
-    patient: str,
-    npi: str,
+    claim: str | None,
+    patient: str | None,
+    npi: str | None,
     codes: tuple[str, ...],
-    units: int,
-    start: date,
-    end: date,
+    units: int | None,
+    start: date | None,
+    end: date | None,
     target: Path | None,
     channel: str | None,
 ) -> None:
     """Authorise services in advance; prints the authorisation's handle.
 
-    Tell the handle to the provider, who files with --authorization CODE=HANDLE.
+    With --claim it is what a preauthorisation (Claim.use) asked for, as far as it was granted;
+    --from, --to and --units then narrow or widen it. Tell the handle to the provider, who files
+    with --authorization CODE=HANDLE.
     """
     import secrets
 
+    from admin.procedures.claims.authorizing import grant_of
+    from admin.procedures.claims.claims import Claims
     from chaincode.claims.details import Authorization
     from chaincode.claims.model import FactKind
 
-    _validate_npi(npi)
-    if end < start:
-        raise input_error("the authorisation ends before it begins", "correct --from or --to")
-    fact = Authorization(secrets.token_hex(16), patient, npi, codes, start, end, units)
+    if claim is None:
+        if patient is None or npi is None or not codes or None in (units, start, end):
+            raise usage_error(
+                "an authorisation says for whom, for which provider, what, how much and when",
+                "give --claim, or --patient, --npi, --code, --units, --from and --to",
+            )
+        _validate_npi(npi)
 
-    async def act(facts: "PayerFacts") -> "Committed[Registration]":
+    async def act(facts: "PayerFacts", session: HealthSession) -> "Committed[Registration]":
+        if claim is not None:
+            claims = Claims(session.surroundings, session.profile, session.health)
+            fact = await grant_of(claims, claim, units=units, start=start, end=end)
+        else:
+            fact = Authorization(
+                secrets.token_hex(16), patient or "", npi or "", codes,
+                start or date.min, end or date.min, units or 0,
+            )  # fmt: skip
+        if fact.end < fact.start:
+            raise input_error("the authorisation ends before it begins", "correct --from or --to")
         return await facts.state_authorization(fact)
 
-    told = f"{units} units authorised"
+    told = "authorised"
     _state(context, channel, act, FactKind.AUTHORIZATION, told, target)
 
 
@@ -236,7 +284,7 @@ def key(context: Context, source: str | None) -> None:
 def _state(
     context: Context,
     channel: str | None,
-    act: "Callable[[PayerFacts], Coroutine[Any, Any, Committed[Registration]]]",
+    act: "Callable[[PayerFacts, HealthSession], Coroutine[Any, Any, Committed[Registration]]]",
     kind: "FactKind",
     told: str,
     target: Path | None,
@@ -246,7 +294,7 @@ def _state(
     async def work() -> "tuple[Committed[Registration], bytes]":
         async with open_health(context, channel) as session:
             facts = _facts(session)
-            done = await act(facts)
+            done = await act(facts, session)
             return done, await facts.fact(kind, done.value.handle) if target else b""
 
     done, fact = context.run(work())
@@ -315,6 +363,15 @@ def _validate_npi(npi: str) -> None:
 
     if not is_npi(npi):
         raise input_error("not an NPI: ten digits with a valid check digit", "check the number")
+
+
+def _visits(text: str) -> "VisitLimit":
+    from chaincode.claims.details import VisitLimit
+
+    code, _, limit = text.partition("=")
+    if not code or not limit.isdecimal():
+        raise input_error(f"{text!r} is no limit of visits", "write it as G0108=12")
+    return VisitLimit(code, int(limit))
 
 
 def _span(text: str) -> "Span":

@@ -13,7 +13,12 @@ from admin.errors import get_chaincode_answer, input_error
 from admin.procedures.claims.facts import PayerFacts, Support
 from admin.procedures.claims.files import ORIGINAL, VOID, ClaimSource
 from admin.procedures.claims.keys import open_key
-from admin.procedures.claims.preparation import FilingOptions, Preparation, Prepared
+from admin.procedures.claims.preparation import (
+    FilingOptions,
+    Preparation,
+    Prepared,
+    Primary,
+)
 from admin.procedures.networks.health import Committed, Health
 from chaincode import canonical
 from chaincode.claims import checks
@@ -110,6 +115,17 @@ class Claims:
             found.append(await self._correct(source, held, options))
             progress(1)
         return found
+
+    async def primary(self, claim: str) -> Primary:
+        """Return a decided claim for the payer that comes after. Raises FaultError."""
+        held = await self.resolve(claim)
+        file = await self.details(held.claim)
+        if held.decision is None or not file.decisions:
+            raise input_error(
+                f"claim {held.claim[:8]} is {held.status.value}: its payer's decision is not here",
+                "a claim is coordinated with one that a prior payer has decided",
+            )
+        return Primary(held, file.decisions[-1])
 
     async def check(
         self, sources: Sequence[ClaimSource], options: FilingOptions
@@ -335,12 +351,14 @@ class Claims:
         return list(await asyncio.gather(*map(check, chunk)))
 
     async def _support(self, chunk: list[Prepared], options: FilingOptions) -> Support:
-        if not self.own_room:
-            return Support(options.facts)
+        primaries = (options.coordinates.decision,) if options.coordinates else ()
+        if not self.own_room or any(one.filing.payer != self._msp_id for one in chunk):
+            return Support(replace(options.facts, primaries=primaries))
         facts = PayerFacts(
             self._surroundings, self._profile, self._health, open_key(self._surroundings)
         )
-        return await facts.support(one.sealed.details for one in chunk)
+        support = await facts.support(one.sealed.details for one in chunk)
+        return replace(support, facts=replace(support.facts, primaries=primaries))
 
     def _transient(self, support: Support) -> dict[str, bytes]:
         return {**support.transient, "fingerprintKey": open_key(self._surroundings)}

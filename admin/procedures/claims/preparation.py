@@ -5,7 +5,7 @@ share; a payer enters what reached it otherwise, in a shared room with a member 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from admin.errors import FaultError, get_chaincode_answer, input_error, refused_error
 from admin.procedures.claims.cards import Card, Cards
@@ -19,7 +19,15 @@ from admin.procedures.claims.files import (
 from admin.procedures.claims.keys import open_key
 from admin.procedures.networks.health import Health
 from chaincode import canonical, commitment
-from chaincode.claims.details import Details, Facts, SealedDetails
+from chaincode.claims.checks.coordination import prior_payers
+from chaincode.claims.details import (
+    Adjudication,
+    Details,
+    Facts,
+    LinePaid,
+    SealedAdjudication,
+    SealedDetails,
+)
 from chaincode.claims.fhir import prior_claim
 from chaincode.claims.model import Claim, Evidence, Filing, Room
 from chaincode.claims.states import Status
@@ -34,6 +42,14 @@ NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
+class Primary:
+    """A claim that a prior payer decided, with that decision as the payer committed to it."""
+
+    claim: Claim
+    decision: SealedAdjudication
+
+
+@dataclass(frozen=True, slots=True)
 class FilingOptions:
     """What is said of all claims of a submission.
 
@@ -43,6 +59,7 @@ class FilingOptions:
         provider: the billing organisation's, if a payer files.
         labels: security labels, None for what each claim says.
         facts: what the payer handed out, if a provider files.
+        coordinates: the claim that a prior payer decided, if the payer comes after it.
         ask_first: run the checks at one's own peer and send no claim that fails at the gate.
         chunk: claims in one transaction.
     """
@@ -52,6 +69,7 @@ class FilingOptions:
     provider: str = ""
     labels: tuple[str, ...] | None = None
     facts: Facts = field(default_factory=Facts)
+    coordinates: Primary | None = None
     ask_first: bool = True
     chunk: int = CHUNK
 
@@ -118,9 +136,10 @@ class Preparation:
         number = (self._msp_id, payer.msp_id, *source.number)
         name = number if replaces is None else (*number, "replaces", replaces.claim)
         card, held = await self._card(name)
-        sealed = SealedDetails(
-            card.salt, read_details(source, options.naming, card.handle, patient)
-        )
+        details = read_details(source, options.naming, card.handle, patient)
+        if options.coordinates is not None:
+            details = coordinate(details, options.coordinates.decision.adjudication, source.where)
+        sealed = SealedDetails(card.salt, details)
         bound = commitment.commit(commitment.CLAIM, sealed.salt, canonical.encode(sealed.details))
         if held is not None and held.commitment != bound:
             raise input_error(
@@ -139,6 +158,7 @@ class Preparation:
             evidence=await self._evidence(sealed.details),
             labels=options.labels if options.labels is not None else source.labels or None,
             replaces=replaces.claim if replaces else "",
+            coordinates=options.coordinates.claim.claim if options.coordinates else "",
         )
         if replaces is None and prior_claim(source.resource):
             raise input_error(
@@ -201,6 +221,8 @@ class Preparation:
         own = self._profile.organization
         if own.role is not Role.PAYER:
             return own
+        if options.coordinates is not None and options.coordinates.claim.provider:
+            return self._organization(options.coordinates.claim.provider, "provider")
         return self._organization(options.provider, "provider") if options.provider else None
 
     def _organization(self, named: str, what: str) -> Organization:
@@ -213,15 +235,18 @@ class Preparation:
 
     def _room(self, payer: Organization, provider: Organization | None) -> Room:
         """The parties' shared room; a payer's own where they share none."""
-        if provider is not None and provider.name != payer.name:
-            name = f"claims-{provider.name}-{payer.name}"
+        own = self._profile.organization
+        # A payer that forwards to another one is the filer; else the provider is.
+        filer = own if own.role is Role.PAYER and own.name != payer.name else provider
+        if filer is not None and filer.name != payer.name:
+            name = f"claims-{filer.name}-{payer.name}"
             channel = self._surroundings.topology.channel(self._health.channel_id)
             defined = {c.name for one in channel.chaincodes for c in one.collections}
             if name in defined:
                 return Room.SHARED
-            if provider.name == self._profile.organization.name:
+            if filer.name == own.name:
                 raise refused_error(
-                    f"{provider.name} and {payer.name} share no private collection",
+                    f"{filer.name} and {payer.name} share no private collection",
                     f"add the collection {name} to the channel in the network file",
                 )
         return Room.OWN
@@ -229,3 +254,29 @@ class Preparation:
     @property
     def _cards(self) -> Cards:
         return Cards(self._surroundings, self._profile.organization, open_key(self._surroundings))
+
+
+def coordinate(details: Details, decision: Adjudication, where: str) -> Details:
+    """Return the claim with what the payer right before the addressee decided on it.
+
+    Raises FaultError: the claim names no insurance before the addressee's.
+    """
+    earlier = prior_payers(details)
+    if not earlier:
+        raise input_error(
+            "the claim names no insurance before the payer's own",
+            "list the prior payer's coverage with a lower sequence, and focal false",
+            where,
+        )
+    last = replace(
+        earlier[-1],
+        paid=decision.paid,
+        adjusted=decision.adjusted,
+        paid_lines=tuple(LinePaid(x.sequence, x.paid) for x in decision.lines if x.paid),
+    )
+    return replace(
+        details,
+        insurance=tuple(
+            last if item.sequence == last.sequence else item for item in details.insurance
+        ),
+    )

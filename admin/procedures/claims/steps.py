@@ -5,16 +5,19 @@ payer's own room it is two: the private part is staged at the payer's own peer f
 step carries only what staging answered (see docs/adr/0004).
 """
 
+import asyncio
+import random
 import secrets
 from dataclasses import dataclass
 from datetime import date
 
-from admin.errors import input_error
+from admin.errors import get_chaincode_answer, input_error
 from admin.procedures.claims.claims import Claims
 from admin.procedures.claims.facts import PayerFacts, Support
 from admin.procedures.claims.keys import open_key
 from admin.procedures.networks.health import Committed, Health
 from chaincode import canonical, commitment
+from chaincode.claims.decision import MOVED_ON
 from chaincode.claims.details import (
     Adjudication,
     ClaimFile,
@@ -23,6 +26,7 @@ from chaincode.claims.details import (
     Information,
     LineDecision,
     Remittance,
+    SealedAdjudication,
     SealedInformation,
     SealedRemittance,
 )
@@ -35,9 +39,12 @@ from chaincode.claims.model import (
     Room,
     StagedCommitment,
 )
+from network.client.errors import GatewayError
 from network.client.profile import Profile, Surroundings
 
 TRUE, FALSE = "true", "false"
+STAGINGS = 6
+"""How often a decision is staged anew before somebody has to look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +135,27 @@ class ClaimSteps:
         support = await self._support()
         wanted = DecisionInput(_salt(), deciding.lines, deciding.accept_deferred)
         transient = {**support.transient, "decision": canonical.encode(wanted)}
-        if self._claim.room is Room.SHARED:
+        accumulates = any(one.fact.accumulates for one in support.facts.coverages)
+        if self._claim.room is Room.SHARED and not accumulates:
             return await self._health.submit(
                 transaction, self._change(), *after, result=Claim, transient=transient
             )
+        transient["fingerprintKey"] = open_key(self._surroundings)
+        for attempt in range(STAGINGS):
+            try:
+                return await self._decide_staged(transaction, transient, *after)
+            except GatewayError as failure:
+                # Another claim of the member was decided between: what is left has changed.
+                answer = get_chaincode_answer(failure)
+                if answer is None or MOVED_ON not in answer[1] or attempt + 1 == STAGINGS:
+                    raise
+                await asyncio.sleep(random.uniform(0.05, 0.25) * 2**attempt)  # noqa: S311
+        raise AssertionError("unreachable")
+
+    async def _decide_staged(
+        self, transaction: str, transient: dict[str, bytes], *after: str
+    ) -> Committed[Claim]:
+        """The decision is made at the payer's own peer, and then put on the claim."""
         staged = await self._health.submit(
             "claims:StageDecision",
             self._change(),
@@ -139,8 +163,18 @@ class ClaimSteps:
             transient=transient,
             organizations=(self._msp_id,),
         )
+        public: dict[str, bytes] = {}
+        if self._claim.room is Room.SHARED:
+            sealed = await self._health.evaluate(
+                "claims:StagedDecision",
+                self._claim.claim,
+                canonical.encode(self._claim.version),
+                result=SealedAdjudication,
+                organizations=(self._msp_id,),
+            )
+            public = {"sealed": canonical.encode(sealed)}
         return await self._health.submit(
-            transaction, self._change(), *after, staged.value, result=Claim
+            transaction, self._change(), *after, staged.value, result=Claim, transient=public
         )
 
     async def _tell(

@@ -27,7 +27,8 @@ def check(claim: ClaimContext) -> Iterator[Finding]:
         yield _fault("only providers and payers file claims")
     if filing.room is Room.OWN and parties.submitter != filing.payer:
         yield _fault("the payer's own room is for claims that the payer enters")
-    if filing.room is Room.SHARED and not filing.provider:
+    forwarded = filing.coordinates and parties.submitter_role == "payer"
+    if filing.room is Room.SHARED and not filing.provider and not forwarded:
         yield _fault("a shared room needs the provider; without one use the payer's own room")
 
 

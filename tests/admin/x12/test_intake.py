@@ -71,7 +71,7 @@ def test_a_dependents_claim() -> None:
     assert details.lines[1].modifiers == ("59",)
     assert details.lines[3].last_day == date(2026, 10, 11)
     # 10.00 for three units: no whole cents each, and yet the very charge.
-    assert (details.lines[3].quantity, details.lines[3].net) == (3, 10_00)
+    assert (int(details.lines[3].quantity), details.lines[3].net) == (3, 10_00)
     assert details.lines[3].diagnosis_sequences == (1, 2)
 
 

@@ -115,7 +115,7 @@ def test_a_reversal_is_negated_and_carried_forward() -> None:
     assert "CAS*CO*45*-30" in text
     assert f"PLB*{NPI}*20261231*FB:EFT-7*-96" in text
     found = sums(text)
-    assert (found["bpr"], found["clp"] - found["plb"]) == (0, 0)
+    assert found["bpr"] == found["clp"] - found["plb"] == 0
 
 
 def test_a_correction_beside_its_reversal_pays_the_difference() -> None:
