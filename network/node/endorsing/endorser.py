@@ -25,6 +25,7 @@ from network.node.endorsing.acl import AccessControl, AccessDenied
 from network.node.endorsing.deployed_chaincodes import NotEndorsable
 from network.node.endorsing.execution import Executor, Outcome, SimulationFailed, Transaction
 from network.node.ledger.channel import PeerChannel
+from network.node.ledger.store import StoreError
 from network.rules.endorsement.proposals import (
     SYSTEM_CHAINCODES,
     WITHOUT_SIMULATION,
@@ -107,9 +108,14 @@ class Endorser:
         identities = channel.config.msps if channel else self._local
         creator = validate_proposal(opened, signed.proposal_bytes, signed.signature, identities)
         transaction = Transaction(signed, opened, creator, channel)
-        if channel:
-            await self._validate_on_channel(transaction, channel, chaincode)
-        reply = await self._run(transaction, chaincode)
+        try:
+            if channel:
+                await self._validate_on_channel(transaction, channel, chaincode)
+            reply = await self._run(transaction, chaincode)
+        except StoreError as error:
+            # What stands where on this machine is its operator's business, not the client's.
+            log.error("[%s][%.8s] %s", channel_id, transaction.tx_id, error)
+            return build_error("this peer's ledger cannot be used: its log says why")
         log.info(
             "[%s][%.8s] finished chaincode: %s duration: %dms status: %d",
             channel_id, transaction.tx_id, chaincode,

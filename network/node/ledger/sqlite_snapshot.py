@@ -15,6 +15,7 @@ from typing import Any
 
 from network.node.ledger.sqlite_index import Place, list_indexes
 from network.node.ledger.sqlite_query import QueryRows
+from network.node.ledger.store import StoreError, explain_fault
 from network.rules.query.plan import IndexDefinition
 from network.rules.state.snapshot import (
     NO_PAGED_QUERIES,
@@ -119,6 +120,10 @@ class SharedSnapshots:
         finally:
             with self._lock:
                 self._keep(connection)
+
+    def explain(self, error: sqlite3.Error) -> StoreError:
+        """What to raise for an error of the database: which file, and what to do."""
+        return StoreError(f"{self._path}: the ledger cannot be read: {explain_fault(error)}")
 
     def close(self) -> None:
         """Close every connection that is not in use; the others close when given back."""
@@ -275,13 +280,25 @@ class SqliteSnapshot:
         self.close()
 
     def _one(self, statement: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
-        with self._view.lock:
-            row: tuple[Any, ...] | None = self._connection().execute(statement, values).fetchone()
+        try:
+            with self._view.lock:
+                row: tuple[Any, ...] | None = (
+                    self._connection().execute(statement, values).fetchone()
+                )
+        except sqlite3.ProgrammingError:
+            raise  # a mistake of ours, not of the disk
+        except sqlite3.Error as error:
+            raise self._owner.explain(error) from error
         return row
 
     def _all(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        with self._view.lock:
-            return self._connection().execute(statement, values).fetchall()
+        try:
+            with self._view.lock:
+                return self._connection().execute(statement, values).fetchall()
+        except sqlite3.ProgrammingError:
+            raise  # a mistake of ours, not of the disk
+        except sqlite3.Error as error:
+            raise self._owner.explain(error) from error
 
     def _range(
         self, select: str, values: tuple[object, ...], start: str, end: str

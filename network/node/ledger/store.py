@@ -27,8 +27,10 @@ def explain_fault(error: sqlite3.Error | OSError) -> str:
         return f"{error}. Free space on the disk; the peer then goes on by itself."
     if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return (
-            f"{error}. Restore the file from a backup, or remove the channel's folder and join the"
-            " channel again."
+            f"{error}. Restore the file from a backup; without one remove the channel's folder and"
+            " join the channel again: private data that no other peer of the organisation holds is"
+            " lost then, and with it which chaincodes the organisation approved, until the next"
+            " sequence."
         )
     return f"{error}. Look after the disk; what is stored stays as it is."
 

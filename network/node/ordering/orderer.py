@@ -101,6 +101,7 @@ class Orderer:
         try:
             await self.registrar.open()
         except StoreError as error:
+            self._folder_lock.release()
             raise SettingsError(f"FileLedger.Location: {error}") from error
         self._follow_configs()
         settings = self._settings

@@ -126,6 +126,7 @@ class Peer:
         try:
             await self.channels.open()
         except StoreError as error:
+            self._folder_lock.release()
             raise SettingsError(f"peer.fileSystemPath: {error}") from error
         self._follow_tls_roots()
         self.operations_port = await self._operations.start(

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import grpc
 from cryptography import x509
@@ -39,6 +39,8 @@ from network.rules.identity.identity import Signer
 log = logging.getLogger("deliveryClient")
 
 _MAX_NUMBER = (1 << 64) - 1
+_SETTLED = 3.0
+"""Seconds after which an open stream counts as accepted."""
 
 
 class PullingChannel(Protocol):
@@ -100,7 +102,7 @@ class BlockPuller:
         self.failure = ""
         """Why no block can be fetched at the moment; empty while all is well."""
         self.fault = ""
-        """Why blocks that are there cannot be committed here; empty while they can."""
+        """Why this peer cannot take blocks that there are; empty while it can."""
 
     async def run(self) -> None:
         """Fetches until cancelled."""
@@ -140,26 +142,40 @@ class BlockPuller:
         endpoints = self._channel.config.orderer_endpoints
         connection = self._connections.get(endpoint.address, endpoint.tls_roots)
         stream = ab_pb2_grpc.AtomicBroadcastStub(connection).Deliver(self._requests())
+        # An orderer that says nothing for so long has not refused, it has no newer block.
+        settled = asyncio.get_running_loop().call_later(_SETTLED, self._forget_fault)
         try:
             while True:
                 response = await stream.read()
                 if not isinstance(response, ab_pb2.DeliverResponse):
                     raise _Unusable(f"orderer {endpoint.address} ended the stream")
                 if response.WhichOneof("Type") != "block":
-                    status = common_pb2.Status.Name(response.status)
-                    raise _Unusable(f"orderer {endpoint.address} answered {status}")
+                    self._refuse(endpoint, response.status)
                 try:
                     await self._channel.commit(response.block)
                 except InvalidBlock as error:
-                    raise _Unusable(
+                    self.fault = (
                         f"orderer {endpoint.address} sent a block that is not to be trusted: "
                         f"{error}"
-                    ) from None
+                    )
+                    raise _Unusable(self.fault) from None
                 self.failure = self.fault = ""
                 if self._channel.config.orderer_endpoints != endpoints:
                     raise _Unusable("the channel's orderers have changed")
         finally:
+            settled.cancel()
             stream.cancel()
+
+    def _refuse(self, endpoint: OrdererEndpoint, status: int) -> NoReturn:
+        told = f"orderer {endpoint.address} answered {common_pb2.Status.Name(status)}"
+        if status == common_pb2.BAD_REQUEST:
+            told += " (it refuses requests of another time: is this machine's clock right?)"
+        if status in (common_pb2.BAD_REQUEST, common_pb2.FORBIDDEN):
+            self.fault = told
+        raise _Unusable(told)
+
+    def _forget_fault(self) -> None:
+        self.fault = ""
 
     async def _requests(self) -> AsyncIterator[common_pb2.Envelope]:
         yield common_pb2.Envelope.FromString(self._build_seek())

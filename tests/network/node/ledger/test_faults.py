@@ -38,24 +38,25 @@ async def test_a_full_disk_halts_and_room_resumes(tmp_path: Path) -> None:
     ledger = await Ledger.create(tmp_path, wild.genesis, identity=b"")
     disk = SmallDisk(ledger._store._connection)
     block = wild.setup()
-    stopped = 0
+    refusals: list[str] = []
     for _ in range(8):
         naive.commit(block)
         disk.fill()
-        try:
-            await ledger.commit(block)
-        except StoreError as error:
-            stopped += 1
-            assert "database or disk is full. Free space on the disk" in str(error)
-            assert "\n" not in str(error)
-            assert ledger.height == block.header.number, "nothing of the block is there"
-            with pytest.raises(StoreError, match="full"):
+        for _ in range(2):
+            try:
                 await ledger.commit(block)
-            disk.free()
+                break
+            except StoreError as error:
+                refusals.append(str(error))
+            assert ledger.height == block.header.number, "nothing of the block is there"
+        disk.free()
+        if ledger.height == block.header.number:
             await ledger.commit(block)
         assert ledger.height == block.header.number + 1
         block = wild.next_block(naive.state, 20)
-    assert stopped > 2
+    assert len(refusals) > 4
+    assert all("database or disk is full. Free space on the disk" in one for one in refusals)
+    assert all("\n" not in one for one in refusals)
     with ledger.snapshot() as snapshot:
         found = {
             (name, "", key): value.version
