@@ -52,7 +52,7 @@ def test_a_real_peer_finds_what_ours_finds(tmp_path: Path) -> None:
     with site.orderer(), site.peer():
         site.run_peer("channel", "join", "-b", str(tmp_path / "genesis.block"))
         last = f"Committed block [{len(blocks) - 1}]".encode()
-        wait_until(lambda: last in (tmp_path / "peer.log").read_bytes())
+        wait_until(lambda: last in (tmp_path / "peer.log").read_bytes(), PATIENCE + BLOCKS)
         recorded = fetch(site, len(blocks))
 
     found = asyncio.run(commit(tmp_path / "ours", blocks))

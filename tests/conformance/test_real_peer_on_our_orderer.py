@@ -242,8 +242,8 @@ def write_msp(org: Org, folder: Path, name: str, ou: str) -> None:
     org.write_msp(folder, *org.enrol_pem(name, ou))
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
+def wait_until(condition: Callable[[], bool], patience: float = PATIENCE) -> None:
+    end = time.monotonic() + patience
     while not condition():
-        assert time.monotonic() < end, f"not within {PATIENCE} s"
+        assert time.monotonic() < end, f"not within {patience} s"
         time.sleep(0.2)
