@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from admin.cli.benching.consent import consent
 from admin.cli.benching.records import anchors, seal
 from admin.cli.frame import Context, Group, with_context
 from admin.errors import input_error, usage_error
@@ -35,7 +36,7 @@ def group() -> None:
     """Measure throughput and latency, side by side in one run."""
 
 
-for own in (seal, anchors):
+for own in (seal, anchors, consent):
     group.add_command(own)
 
 

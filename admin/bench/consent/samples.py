@@ -7,8 +7,7 @@ A population's rows are those that the contracts themselves write: `directory:Re
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -33,7 +32,9 @@ from chaincode.simulator import Simulator
 
 GRANTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PATIENT, CONSENT = "a1" * 16, "b2" * 16
-_TX_IDS = re.compile(rb'"txId":"[0-9a-f]{64}"|\x00[0-9a-f]{64}\x00')
+_HANDLE = PATIENT.encode()
+_SEPARATOR = b"\x1e"  # an ASCII control character, which no JSON and no key here has
+_EVALUATED = (b"directory~patient", b"consent~patient")
 
 TEN_RULES = Directive(
     Effect.PERMIT,
@@ -85,7 +86,7 @@ def build_patient(number: int) -> str:
 
 
 def build_directives(msp_id: str, count: int) -> list[Directive]:
-    """What one patient of a population consents to: treatment first, then care teams' exceptions."""
+    """What a patient of a population consents to: treatment and payment, no research elsewhere."""
     members = Rule(
         actors=(Party(f"org:{msp_id}"),), purposes=("TREAT", "HPAYMT"), period=Period("2020")
     )
@@ -102,21 +103,24 @@ class Population:
     """Patients of one custodian with so many consents each.
 
     Attributes:
-        patient_writes: what registering the patient `PATIENT` wrote.
-        consent_writes: what granting the consent `CONSENT` of that patient wrote, by directive.
+        rows: what the contracts wrote for the one patient that was registered: keys and values by
+            turns, with places for handles and transaction ids.
+        consents: how many consents each has.
     """
 
-    patient_writes: tuple[tuple[str, bytes], ...]
-    consent_writes: tuple[tuple[tuple[str, bytes], ...], ...]
+    rows: bytes
+    consents: int
 
     def list_writes(self, handle: str) -> list[tuple[str, bytes]]:
         """Everything that the ledger holds about the patient with this handle."""
-        ids = {PATIENT: handle}
-        found = [_rename(write, ids, handle) for write in self.patient_writes]
-        for number, writes in enumerate(self.consent_writes):
-            ids[CONSENT] = f"{handle[:28]}{number:04x}"
-            found += [_rename(write, ids, ids[CONSENT]) for write in writes]
-        return found
+        rows = self.rows.replace(_HANDLE, handle.encode()).replace(_tx_mark(0), _tx_id(handle))
+        for number in range(1, self.consents + 1):
+            consent_id = f"{handle[:28]}{number:04x}"
+            rows = rows.replace(_consent_mark(number), consent_id.encode())
+            rows = rows.replace(_tx_mark(number), _tx_id(consent_id))
+        parts = rows.split(_SEPARATOR)
+        keys = (key.decode() for key in parts[::2])
+        return list(zip(keys, parts[1::2], strict=True))
 
     def list_stage(self, start: int, end: int, at_once: int) -> Iterator[list[tuple[str, bytes]]]:
         """The writes of the patients numbered `start` to below `end`, so many in a transaction.
@@ -124,10 +128,21 @@ class Population:
         In the order of their handles: a key's place in the ledger is random, as in life, but
         filling it need not wait for the disk as random writes do.
         """
-        handles: Sequence[str] = sorted(map(build_patient, range(start, end)))
+        handles = sorted(map(build_patient, range(start, end)))
         for first in range(0, len(handles), at_once):
             group = handles[first : first + at_once]
             yield [write for handle in group for write in self.list_writes(handle)]
+
+    def reduce(self) -> Population:
+        """The same without the rows that no evaluation reads: trail, versions, places, lists."""
+        parts = self.rows.split(_SEPARATOR)
+        kept = [
+            part
+            for key, value in zip(parts[::2], parts[1::2], strict=True)
+            if key.split(b"\x00")[1] in _EVALUATED
+            for part in (key, value)
+        ]
+        return Population(_SEPARATOR.join(kept), self.consents)
 
 
 async def build_population(msp_id: str, consents: int) -> Population:
@@ -139,37 +154,27 @@ async def build_population(msp_id: str, consents: int) -> Population:
     )
     custodian = Organization(msp_id, msp_id, OrganizationRole.PROVIDER)
     await simulator.submit(admin, "directory:Bootstrap", [custodian])
-    registered = await simulator.submit(
-        admin, "directory:RegisterPatient", PatientRegistration(PATIENT)
-    )
-    granted = []
-    for number, directive in enumerate(build_directives(msp_id, consents)):
-        consent_id = f"{CONSENT[:28]}{number:04x}"
-        request = GrantRequest(consent_id, PATIENT, directive)
-        result = await simulator.submit(patient, "consent:Grant", request)
-        writes = result.rwset.writes["health", ""].items()
-        granted.append(
-            tuple(
-                _rename((key, write.value or b""), {consent_id: CONSENT}, "")
-                for key, write in writes
-            )
-        )
-    first = registered.rwset.writes["health", ""].items()
-    return Population(tuple((key, write.value or b"") for key, write in first), tuple(granted))
+    registration = PatientRegistration(PATIENT)
+    results = [await simulator.submit(admin, "directory:RegisterPatient", registration)]
+    for number, directive in enumerate(build_directives(msp_id, consents), 1):
+        request = GrantRequest(_consent_mark(number).decode(), PATIENT, directive)
+        results.append(await simulator.submit(patient, "consent:Grant", request))
+    rows = [
+        part.replace(result.tx_id.encode(), _tx_mark(number))
+        for number, result in enumerate(results)
+        for key, write in result.rwset.writes["health", ""].items()
+        for part in (key.encode(), write.value or b"")
+    ]
+    return Population(_SEPARATOR.join(rows), consents)
 
 
-def _rename(write: tuple[str, bytes], ids: dict[str, str], source: str) -> tuple[str, bytes]:
-    """A write under other handles; with a `source`, under a transaction id of its own, too."""
-    key, value = write[0].encode(), write[1]
-    for before, after in ids.items():
-        key = key.replace(before.encode(), after.encode())
-        value = value.replace(before.encode(), after.encode())
-    if source:
-        tx_id = hashlib.sha256(source.encode()).hexdigest().encode()
-        key = _TX_IDS.sub(lambda found: _with_id(found.group(), tx_id), key)
-        value = _TX_IDS.sub(lambda found: _with_id(found.group(), tx_id), value)
-    return key.decode(), value
+def _consent_mark(number: int) -> bytes:
+    return f"{CONSENT[:28]}{number:04x}".encode()
 
 
-def _with_id(found: bytes, tx_id: bytes) -> bytes:
-    return b"\x00" + tx_id + b"\x00" if found.startswith(b"\x00") else b'"txId":"' + tx_id + b'"'
+def _tx_mark(number: int) -> bytes:
+    return b"<tx%d>" % number
+
+
+def _tx_id(source: str) -> bytes:
+    return hashlib.sha256(source.encode()).hexdigest().encode()
