@@ -63,6 +63,11 @@ def refuse_phi(value: object, path: str = "$", *, allow: Iterable[str] = ()) -> 
     _refuse(value, path, frozenset(_plain(name) for name in allow), 0)
 
 
+def is_handle(value: str) -> bool:
+    """Whether `value` has the form of a random handle."""
+    return _HANDLE.fullmatch(value) is not None
+
+
 def validate_handle(value: str, path: str) -> str:
     """Return `value` if it has the form of a random handle: 32 or 64 lower-case hex digits.
 

@@ -22,9 +22,10 @@ MAX_INTEGER = 2**53 - 1
 def to_wire(value: object) -> Any:
     """The JSON value (str, int, float, bool, None, list, dict) of a Python value."""
     writer = _WRITERS.get(type(value))
-    if writer is not None:
-        return writer(value)
-    return _to_wire_by_kind(value)
+    if writer is None:
+        kind: Any = type(value)  # hashable, as classes are
+        writer = _writer_of(kind)
+    return writer(value)
 
 
 def wire_name(name: str) -> str:
@@ -33,30 +34,35 @@ def wire_name(name: str) -> str:
     return head + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
-def _to_wire_by_kind(value: object) -> Any:
-    if isinstance(value, enum.Enum):
-        return to_wire(value.value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        members = ((wire, getattr(value, name)) for name, wire in _field_names(type(value)))
-        return {wire: to_wire(member) for wire, member in members if member is not None}
-    if isinstance(value, Mapping):
-        return {_object_name(name): to_wire(member) for name, member in value.items()}
-    if isinstance(value, set | frozenset):
-        return sorted((to_wire(member) for member in value), key=rfc8785.dumps)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
-        return [to_wire(member) for member in value]
-    for kind, writer in _WRITERS.items():
-        if isinstance(value, kind):
-            return writer(value)
-    if hasattr(value, "model_dump"):
-        return to_wire(value.model_dump(by_alias=True, exclude_none=True))
-    raise InvalidArgument(f"a value of type {type(value).__name__} has no JSON form")
-
-
 @cache
-def _field_names(kind: type) -> tuple[tuple[str, str], ...]:
-    fields = dataclasses.fields(cast(Any, kind))
-    return tuple((field.name, wire_name(field.name)) for field in fields)
+def _writer_of(kind: type) -> Callable[[Any], Any]:
+    """What writes the values of a type; found once for each."""
+    if issubclass(kind, enum.Enum):
+        return lambda value: to_wire(value.value)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass_writer(kind)
+    if issubclass(kind, Mapping):
+        return lambda value: {_object_name(name): to_wire(x) for name, x in value.items()}
+    if issubclass(kind, set | frozenset):
+        return lambda value: sorted(map(to_wire, value), key=rfc8785.dumps)
+    if issubclass(kind, Sequence) and not issubclass(kind, str | bytes | bytearray):
+        return lambda value: [to_wire(member) for member in value]
+    for known, writer in _WRITERS.items():
+        if issubclass(kind, known):
+            return writer
+    if hasattr(kind, "model_dump"):
+        return lambda value: to_wire(value.model_dump(by_alias=True, exclude_none=True))
+    raise InvalidArgument(f"a value of type {kind.__name__} has no JSON form")
+
+
+def _dataclass_writer(kind: type) -> Callable[[Any], Any]:
+    names = tuple((f.name, wire_name(f.name)) for f in dataclasses.fields(cast(Any, kind)))
+
+    def write(value: Any) -> dict[str, Any]:
+        members = ((wire, getattr(value, name)) for name, wire in names)
+        return {wire: to_wire(member) for wire, member in members if member is not None}
+
+    return write
 
 
 def _object_name(name: object) -> str:

@@ -117,6 +117,7 @@ class ClaimsContract(Contract, name="claims"):
                 "stage them first"
             )
         intake = Intake(ctx)
+        await intake.prefetch(submissions, details)
         results = [
             await intake.submit_or_report(item, details.get(item.filing.claim))
             for item in submissions

@@ -50,6 +50,8 @@ class Desk:
         self._organizations: dict[str, Organization | None] = {}
         self._policy: Policy | None = None
         self._facts: Facts | None = None
+        self._tables: dict[str, PolicyTable | None] = {}
+        self._opened: dict[tuple[str, str], Registration] = {}
 
     async def organization(self, msp_id: str) -> Organization | None:
         """The active member, None if there is none."""
@@ -124,8 +126,8 @@ class Desk:
         )
         if details is None:
             return claim
-        coverages = await self._coverages(filing.payer)
-        authorizations, units = await self._authorizations(filing.payer)
+        coverages = await self._coverages(filing.payer, details)
+        authorizations, units = await self._authorizations(filing.payer, details)
         return replace(
             claim,
             coverages=coverages,
@@ -138,6 +140,11 @@ class Desk:
 
     async def table(self, payer: str) -> PolicyTable | None:
         """The payer's table: its public content, or that of the transient field `table`."""
+        if payer not in self._tables:
+            self._tables[payer] = await self._read_table(payer)
+        return self._tables[payer]
+
+    async def _read_table(self, payer: str) -> PolicyTable | None:
         held = await store.TABLES.get(self._ctx, payer, POLICY_TABLE)
         if held is None:
             return None
@@ -155,9 +162,13 @@ class Desk:
         found = await self.organization(msp_id)
         return found.role.value if found else ""
 
-    async def _coverages(self, payer: str) -> tuple[Coverage, ...] | None:
-        found = self.facts().coverages
-        for index, item in enumerate(found):
+    async def _coverages(self, payer: str, details: Details) -> tuple[Coverage, ...] | None:
+        wanted = {item.coverage for item in details.insurance}
+        found = []
+        for index, item in enumerate(self.facts().coverages):
+            if item.fact.coverage not in wanted:
+                continue  # another claim's of the same submission
+            found.append(item)
             await self._registered(
                 payer,
                 FactKind.COVERAGE,
@@ -168,10 +179,14 @@ class Desk:
         return tuple(item.fact for item in found) or None
 
     async def _authorizations(
-        self, payer: str
+        self, payer: str, details: Details
     ) -> tuple[tuple[Authorization, ...] | None, dict[str, int]]:
-        found, units = self.facts().authorizations, {}
-        for index, item in enumerate(found):
+        wanted = {line.authorization for line in details.lines}
+        found, units = [], {}
+        for index, item in enumerate(self.facts().authorizations):
+            if item.fact.authorization not in wanted:
+                continue
+            found.append(item)
             registration = await self._registered(
                 payer,
                 FactKind.AUTHORIZATION,
@@ -221,12 +236,19 @@ class Desk:
         opening: tuple[bytes, bytes, bytes],
         path: str,
     ) -> Registration:
-        """The payer's registration of this fact. Raises InvalidArgument if it is not its word."""
+        """The payer's registration of this fact. Raises InvalidArgument if it is not its word.
+
+        Each place in the transient facts is opened once for each payer: two facts under one handle
+        are two places.
+        """
+        if (payer, path) in self._opened:
+            return self._opened[payer, path]
         held = await store.REGISTRATIONS.get(self._ctx, payer, kind.value, handle)
         if held is None:
             raise InvalidArgument(f"{path}: the payer has not registered it")
         if not commitment.opens(held.commitment, *opening):
             raise InvalidArgument(f"{path}: not what the payer registered")
+        self._opened[payer, path] = held
         return held
 
 

@@ -48,6 +48,7 @@ async def take_step(
     required: bool = False,
 ) -> Claim:
     """Take an edge that carries at most a private message or payment with it."""
+    ctx.stub.start_write_batch()
     held = await store.CLAIMS.require(ctx, change.claim, what="claim")
     claim = advanced(ctx, held, change, action)
     if action is Action.APPEAL:
@@ -78,6 +79,7 @@ async def put_decision(
     ctx: Context, change: Change, notice: Notice | None, action: Action
 ) -> Claim:
     """The claim is decided: as it was staged, or, in the shared room, now."""
+    ctx.stub.start_write_batch()
     held = await store.CLAIMS.require(ctx, change.claim, what="claim")
     claim = advanced(ctx, held, change, action)
     where = (held.claim, store.DECISION, held.version + 1)

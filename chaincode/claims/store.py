@@ -7,7 +7,7 @@ to one claim.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from chaincode import canonical
@@ -129,9 +129,18 @@ class FingerprintBook:
         self._held: dict[bytes, list[Duplicate]] = {}
         self._changed: dict[bytes, None] = {}
 
+    async def prefetch(self, values: Iterable[bytes]) -> None:
+        """These fingerprints are read, all in one request to the peer."""
+        wanted = [value for value in dict.fromkeys(values) if value not in self._held]
+        keys = [SIGHTINGS.key(self._ctx, value.hex()) for value in wanted]
+        found = await self._ctx.stub.get_multiple_states(*keys) if keys else []
+        for value, raw in zip(wanted, found, strict=True):
+            self._held[value] = [] if raw is None else list(SIGHTINGS.open(raw).claims)
+
     async def seen(self, filing: Filing, fingerprints: Fingerprints) -> tuple[Seen, ...]:
         """The other live claims that share a fingerprint with this one."""
         found = []
+        await self.prefetch((fingerprints.claim, *fingerprints.lines))
         for line, value in enumerate((fingerprints.claim, *fingerprints.lines)):
             for other in await self._of(value):
                 if other.claim != filing.claim:

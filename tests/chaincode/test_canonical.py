@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NewType
 
 import pydantic
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -189,7 +190,7 @@ def test_pydantic_models_are_read_and_written() -> None:
 
 
 _NAMES = st.sampled_from(["treeId", "leaves", "name", "color", "x"])
-_JSON = st.recursive(
+_JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "x", "red", "1.5"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=4),
     max_leaves=8,
@@ -212,3 +213,24 @@ def test_the_quick_reader_accepts_what_the_careful_one_accepts_and_nothing_else(
     for kind in (Tree, Leaf, tuple[str, ...], Color):
         careful = partial(_read_carefully, kind)
         assert _outcome(partial(from_wire, kind), value) == _outcome(careful, value)
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-MAX_INTEGER, MAX_INTEGER)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(_JSON)
+def test_the_quick_way_gives_the_bytes_of_rfc_8785(value: Any) -> None:
+    assert encode(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize("text", ["12:30.5", "[1.5]", ",3e7", "\x7f\x1f", "é", "\ue000", "𐀀"])
+def test_what_looks_like_a_fraction_or_is_not_ascii_makes_no_difference(text: str) -> None:
+    assert encode({text: text, "a": [text]}) == rfc8785.dumps({text: text, "a": [text]})

@@ -363,6 +363,25 @@ async def test_facts_are_the_payers_word() -> None:
         await decided(care, facts=json.dumps(forged).encode())
 
 
+async def test_a_false_fact_beside_the_true_one_is_refused() -> None:
+    care = await registered()
+    given = json.loads(facts())
+    (true,) = given["coverages"]
+    false = json.loads(json.dumps(true))
+    false["fact"]["copay"] = 1
+    for listed in ([true, false], [false, true]):
+        value = details()
+        with pytest.raises(InvalidArgument, match="not what the payer registered"):
+            await care.submit(
+                care.billing,
+                "claims:Submit",
+                filing(value),
+                transient=transient(
+                    value, facts=json.dumps({**given, "coverages": listed}).encode()
+                ),
+            )
+
+
 async def test_units_are_taken_once_and_run_out() -> None:
     care = await registered()
     for number, outcome in ((1, "paid"), (2, "denied")):
