@@ -5,7 +5,8 @@ and the policies that it implies. Building one is in `network.rules.channel.spec
 `network.rules.channel.configtx`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -51,6 +52,10 @@ __all__ = [
     "OrdererOrg",
     "open_config_block",
 ]
+
+
+_IN_ORDERER = "could not create channel Orderer sub-group config"
+_IN_APPLICATION = "could not create channel Application sub-group config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +168,15 @@ class ChannelConfig:
         validate_channel_id(self.channel_id)
         root = config.channel_group
         _validate_capabilities_order(root)
-        validate_tree_keys(root)
+        with _wrapped("initializing channelconfig failed"):
+            self._read_channel(root)
+        with _wrapped("initializing policymanager failed"):
+            self.policies = PolicyManager("Channel", root, self.msps)
+        with _wrapped("initializing configtx manager failed"):
+            validate_tree_keys(root)
+        self.orderer_endpoints = self._list_endpoints()
+
+    def _read_channel(self, root: configtx_pb2.ConfigGroup) -> None:
         self._values = open_values(root, CHANNEL_VALUES)
         groups = dict(root.groups.items())
         for name in groups:
@@ -172,8 +185,10 @@ class ChannelConfig:
         self.has_orderer, self.has_application = "Orderer" in groups, "Application" in groups
         orderer = groups.get("Orderer", configtx_pb2.ConfigGroup())
         application = groups.get("Application", configtx_pb2.ConfigGroup())
-        orderer_values = open_values(orderer, ORDERER_VALUES)
-        application_values = open_values(application, APPLICATION_VALUES)
+        with _wrapped(_IN_ORDERER):
+            orderer_values = open_values(orderer, ORDERER_VALUES)
+        with _wrapped(_IN_APPLICATION):
+            application_values = open_values(application, APPLICATION_VALUES)
         self.capabilities = Capabilities(
             channel=frozenset(self._values["Capabilities"].capabilities),
             orderer=frozenset(orderer_values["Capabilities"].capabilities),
@@ -181,11 +196,11 @@ class ChannelConfig:
         )
         self._validate_channel_values()
         msps = _Msps(self.capabilities)
-        self._read_orderer(orderer, orderer_values, msps)
-        self._read_application(application, application_values, msps)
+        with _wrapped(_IN_ORDERER):
+            self._read_orderer(orderer, orderer_values, msps)
+        with _wrapped(_IN_APPLICATION):
+            self._read_application(application, application_values, msps)
         self.msps = MspManager(msps.defined.values())
-        self.policies = PolicyManager("Channel", root, self.msps)
-        self.orderer_endpoints = self._list_endpoints()
 
     def _validate_channel_values(self) -> None:
         algorithm = self._values["HashingAlgorithm"].name
@@ -284,6 +299,15 @@ def open_config_block(block: common_pb2.Block) -> tuple[str, configtx_pb2.Config
     return envelope.channel_header.channel_id, message.config
 
 
+@contextmanager
+def _wrapped(stage: str) -> Iterator[None]:
+    """Failures inside name the stage, as Fabric wraps them."""
+    try:
+        yield
+    except (InvalidConfig, InvalidMsp, InvalidConfigTree, MalformedPolicy) as error:
+        raise InvalidConfig(f"{stage}: {error}") from None
+
+
 class _Msps:
     """Sets MSPs up while groups are read; one MSP id may appear twice only if equal."""
 
@@ -304,9 +328,7 @@ class _Msps:
                 self.defined[fabric.name] = Msp(fabric, self._version)
                 self._configs[fabric.name] = config
         except InvalidMsp as error:
-            raise InvalidConfig(
-                f"organization {org}: setting up the MSP manager failed: {error}"
-            ) from None
+            raise InvalidConfig(f"setting up the MSP manager failed: {error}") from None
         if not fabric.name:
             raise InvalidConfig(f"MSP for org {org} has empty MSP ID")
         return str(fabric.name)

@@ -184,7 +184,7 @@ def _to_value(value: Any, message: Any, field: Any, place: str) -> Any:
     if scalar.type == FieldDescriptor.TYPE_BYTES:
         kind = _find_kind(message, field, place)
         if kind is None:
-            return base64.b64encode(value).decode()
+            return base64.b64encode(value).decode() if value or not _is_extension(field) else None
         if not value:
             return None
         try:
@@ -302,6 +302,11 @@ def _find_kind(message: Any, field: Any, place: str) -> type[Message] | None:
 
 def _is_map(field: Any) -> bool:
     return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
+
+
+def _is_extension(field: Any) -> bool:
+    """A channel header's extension: what it holds follows from the type; absent is null."""
+    return bool(field.full_name == "common.ChannelHeader.extension")
 
 
 def _is_bytes(field: Any) -> bool:

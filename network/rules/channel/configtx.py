@@ -351,4 +351,4 @@ def _open_config(channel_id: str, config: configtx_pb2.Config) -> ChannelConfig:
     try:
         return ChannelConfig(channel_id, config)
     except InvalidConfig as error:
-        raise RefusedUpdate(f"config did not pass validation: {error}") from None
+        raise RefusedUpdate(str(error).removeprefix(f"channel {channel_id}: ")) from None

@@ -93,7 +93,16 @@ class PolicyManager:
                     )
                 return SignaturePolicy(envelope, msps)
         except (DecodeError, ValueError) as error:
+            is_implicit = kind == policies_pb2.Policy.IMPLICIT_META
+            what = "implicit policy" if is_implicit else "policy"
+            text = str(error)
+            if isinstance(error, DecodeError):
+                message = "ImplicitMetaPolicy" if is_implicit else "SignaturePolicy"
+                text = (
+                    f"Error unmarshalling to {message}: proto: cannot parse invalid wire-format "
+                    "data"
+                )
             raise MalformedPolicy(
-                f"policy {name} at path {self._path} did not compile: {error}"
+                f"{what} {name} at path {self._path} did not compile: {text}"
             ) from None
         raise MalformedPolicy(f"policy {name} at path {self._path} has unknown policy type: {kind}")
