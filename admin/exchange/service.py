@@ -33,7 +33,7 @@ from protos import exchange_pb2, exchange_pb2_grpc
 log = logging.getLogger("medfabric.exchange")
 
 WINDOW = timedelta(minutes=15)
-PART = 256 * 1024
+PART = 1024 * 1024
 MAX_STRETCH = 64 * 1024 * 1024
 """Bytes after which the ledger is asked again."""
 

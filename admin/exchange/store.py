@@ -98,7 +98,11 @@ class RecordStore:
 
     def erase(self, record: str, version: int) -> None:
         """Destroy a sealed record version."""
-        self._remove(self._sealed(record, version))
+        path = self._sealed(record, version)
+        self._remove(path)
+        if self._is_folder:
+            with suppress(OSError):  # other versions are still in it
+                os.rmdir(path.rpartition("/")[0])
 
     def put_release(self, access: str, raw: bytes) -> None:
         """Keep the keys released for an access."""

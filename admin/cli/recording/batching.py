@@ -77,7 +77,7 @@ def anchor_batch(
     context.output.result(
         done,
         f"✓ batch {done.batch}: {done.size} records anchored in block {done.block_number}\n"
-        f"  handles in {done.handles}",
+        + (f"  handles in {done.handles}" if done.handles else "  nothing was left to seal"),
     )
 
 

@@ -24,7 +24,7 @@ def history(context: Context, record: str, channel: str | None) -> None:
         async with open_health(context, channel) as session:
             return await open_records(session).history(record)
 
-    show_records(context, context.run(work()))
+    show_records(context, context.run(work()), versions=True)
 
 
 @click.command(

@@ -130,8 +130,8 @@ def show_committed(context: "Context", done: "Committed[Record]", said: str) -> 
     )
 
 
-def show_records(context: "Context", page: "RecordPage") -> None:
-    """A page of records."""
+def show_records(context: "Context", page: "RecordPage", *, versions: bool = False) -> None:
+    """A page of records; with `versions` of one record's versions, of which the last one counts."""
     from chaincode import canonical
 
     def human(output: Output) -> None:
@@ -141,7 +141,7 @@ def show_records(context: "Context", page: "RecordPage") -> None:
                 (
                     one.anchor.record,
                     one.anchor.version,
-                    one.status.value,
+                    "superseded" if versions and one is not page.records[-1] else one.status.value,
                     one.custodian,
                     " ".join(one.anchor.resource_types),
                     one.anchored_at,

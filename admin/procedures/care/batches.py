@@ -33,7 +33,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class AnchoredRecords:
-    """A batch on the ledger; `sealed` were sealed by this run, the rest by an earlier one."""
+    """A batch on the ledger; `sealed` were sealed by this run, the rest by an earlier one.
+
+    `handles` is the file that was written, empty where nothing was left to seal.
+    """
 
     batch: str
     root: bytes
@@ -98,7 +101,7 @@ class Batches:
             sealed=sealed,
             transaction_id=facts.transaction_id,
             block_number=facts.block_number,
-            handles=str(handles),
+            handles=str(handles) if sealed else "",
         )
 
     def list(self) -> list[BatchFacts]:
@@ -143,7 +146,7 @@ class Batches:
             leaves = stack.enter_context(folder.leaves.open("ab"))
             told = stack.enter_context(open(handles, "a", newline="", encoding="utf-8"))
             handles.chmod(0o600)
-            names = csv.writer(told)
+            names = csv.writer(told, lineterminator="\n")
             if not done:
                 names.writerow(("source", "record"))
             source = stack.enter_context(EntrySource())
@@ -236,4 +239,4 @@ def _cut_rows(handles: Path, count: int) -> None:
     with open(handles, newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))[: count + 1]
     with open(handles, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
+        csv.writer(file, lineterminator="\n").writerows(rows)
