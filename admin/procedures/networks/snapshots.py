@@ -167,7 +167,7 @@ async def join_by_snapshot(
     nodes = list(dict.fromkeys(nodes)) or peers_of(surroundings, spec)
     joined = []
     for node in nodes:
-        say(f"channel {spec.name}: {node.fqdn}")
+        say(node.fqdn)
         if await _join_peer(surroundings, node, spec.name, folder):
             joined.append(node.fqdn)
     return joined
