@@ -353,14 +353,23 @@ class RealFabric:
 
     # --- processes --------------------------------------------------------------------------
 
-    def start_orderer(self, *, operations_port: int = 0) -> None:
-        """Start the orderer and wait until it serves."""
-        home = self.folder / "crypto/ordererOrganizations/example.com/orderers/orderer.example.com"
+    def start_orderer(
+        self,
+        *,
+        operations_port: int = 0,
+        host: str = "orderer",
+        port: int = 0,
+        admin_port: int = 0,
+    ) -> None:
+        """Start the orderer, or another one that cryptogen made, and wait until it serves."""
+        orderers = self.folder / "crypto/ordererOrganizations/example.com/orderers"
+        home = orderers / f"{host}.example.com"
         tls = home / "tls"
+        port, admin_port = port or self.orderer_port, admin_port or self.admin_port
         env = {
             "FABRIC_CFG_PATH": str(self._config_folder),
             "ORDERER_GENERAL_LISTENADDRESS": "127.0.0.1",
-            "ORDERER_GENERAL_LISTENPORT": str(self.orderer_port),
+            "ORDERER_GENERAL_LISTENPORT": str(port),
             "ORDERER_GENERAL_LOCALMSPID": "OrdererMSP",
             "ORDERER_GENERAL_LOCALMSPDIR": str(home / "msp"),
             "ORDERER_GENERAL_TLS_ENABLED": "true",
@@ -372,7 +381,7 @@ class RealFabric:
             "ORDERER_GENERAL_CLUSTER_ROOTCAS": f"[{tls / 'ca.crt'}]",
             "ORDERER_GENERAL_BOOTSTRAPMETHOD": "none",
             "ORDERER_CHANNELPARTICIPATION_ENABLED": "true",
-            "ORDERER_ADMIN_LISTENADDRESS": f"127.0.0.1:{self.admin_port}",
+            "ORDERER_ADMIN_LISTENADDRESS": f"127.0.0.1:{admin_port}",
             "ORDERER_ADMIN_TLS_ENABLED": "true",
             "ORDERER_ADMIN_TLS_PRIVATEKEY": str(tls / "server.key"),
             "ORDERER_ADMIN_TLS_CERTIFICATE": str(tls / "server.crt"),
@@ -380,12 +389,12 @@ class RealFabric:
             "ORDERER_ADMIN_TLS_CLIENTAUTHREQUIRED": "true",
             "ORDERER_OPERATIONS_LISTENADDRESS": f"127.0.0.1:{operations_port}",
             "ORDERER_METRICS_PROVIDER": "disabled",
-            "ORDERER_FILELEDGER_LOCATION": str(self.folder / "orderer/ledger"),
-            "ORDERER_CONSENSUS_WALDIR": str(self.folder / "orderer/wal"),
-            "ORDERER_CONSENSUS_SNAPDIR": str(self.folder / "orderer/snap"),
+            "ORDERER_FILELEDGER_LOCATION": str(self.folder / host / "ledger"),
+            "ORDERER_CONSENSUS_WALDIR": str(self.folder / host / "wal"),
+            "ORDERER_CONSENSUS_SNAPDIR": str(self.folder / host / "snap"),
         }
-        self._spawn("orderer", [str(self.bin_folder / "orderer")], env)
-        self._wait_for("orderer", "Beginning to serve requests")
+        self._spawn(host, [str(self.bin_folder / "orderer")], env)
+        self._wait_for(host, "Beginning to serve requests")
 
     def start_peer(self, organization: Organization) -> None:
         """Start an organisation's peer (again) and wait until it serves."""
