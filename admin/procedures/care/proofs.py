@@ -1,7 +1,6 @@
 """Verifying a record offline: file, proof and block, trusting only the channel's configuration.
 
-Nothing is asked of anybody. The verdict says what was shown and by what, and what was not shown:
-a block's validation flags are the peer's own word, since no orderer signs them.
+Nothing is asked of anybody. The verdict says what was shown and by what, and what was not shown.
 """
 
 import hashlib
@@ -13,31 +12,17 @@ from admin.errors import FaultError
 from admin.fhir.canonical import canonical_static
 from admin.fhir.reading import SourceFile, parse_resource
 from admin.procedures.care.sources import MAX_RESOURCE
+from admin.procedures.ledgers.evidence import NotShown, Place, open_evidence
 from chaincode import canonical, commitment, merkle
 from chaincode.errors import InvalidArgument
 from chaincode.records import rules
 from chaincode.records.model import AnchoredBatch, Membership, Record
-from network.rules.blocks.block import InvalidBlock, block_signed_data, data_hash, header_hash
 from network.rules.channel.config import ChannelConfig
-from network.rules.envelope import (
-    MalformedMessage,
-    open_envelope,
-    open_response_payload,
-    open_transaction,
-)
-from network.rules.identity.identity import IdentityError, verify_signature
-from network.rules.policy.evaluation import PolicyUnsatisfied
-from network.rules.state.rwset import MalformedRwset, open_rwset
 
-BLOCK_VALIDATION = "/Channel/Orderer/BlockValidation"
-VALID = 0
-FILTER_SLOT = 2
 FORMAT = "medfabric-record-proof/1"
 _BLOCK = 1024 * 1024
 
-
-class NotShown(Exception):
-    """The file, proof and block do not show that the record was anchored; the text says why."""
+__all__ = ["NotShown", "RecordProof", "Shown", "read_proof", "verify_record"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +85,21 @@ def verify_record(
     Raises:
         NotShown: with the first thing that does not hold.
     """
-    _validate_block(block, proof, trusted)
-    envelope = _find_transaction(block, proof)
-    creator = _validate_creator(envelope, trusted)
-    record, endorsers = _open_anchor(envelope, proof, trusted)
+    place = Place(proof.channel, proof.block_number, proof.transaction_id)
+    evidence = open_evidence(block, place, trusted)
+    record = _find_record(evidence.values, proof)
     same = _check_content(content, record, proof.salt)
     return Shown(
         record=record.anchor.record,
         version=record.anchor.version,
         custodian=record.custodian,
         block_number=block.header.number,
-        block_hash=header_hash(block.header).hex(),
+        block_hash=evidence.block_hash,
         transaction_id=proof.transaction_id,
         anchored_at=json.loads(canonical.encode({"at": record.anchored_at}))["at"],
-        endorsed_by=tuple(endorsers),
-        checks=(
-            same,
-            f"the anchor is in transaction {proof.transaction_id[:12]}… of {creator}",
-            f"endorsed by {', '.join(endorsers)}, whose signatures hold",
-            f"the transaction is in block {block.header.number}, whose data hash holds",
-            "an orderer of the channel signed the block's header",
-        ),
-        limits=_limits(block, envelope),
+        endorsed_by=evidence.endorsers,
+        checks=(same, *evidence.checks),
+        limits=evidence.limits,
     )
 
 
@@ -155,78 +133,7 @@ def _is_canonically(raw: bytes, salt: bytes, expected: bytes) -> bool:
     return commitment.opens(expected, commitment.RECORD_CANONICAL, salt, static)
 
 
-def _validate_block(block: Any, proof: RecordProof, trusted: ChannelConfig) -> None:
-    if trusted.channel_id != proof.channel:
-        raise NotShown(
-            f"the proof is of channel {proof.channel}, the configuration of {trusted.channel_id}"
-        )
-    if block.header.number != proof.block_number:
-        raise NotShown(
-            f"the proof names block {proof.block_number}, this is block {block.header.number}"
-        )
-    if data_hash(block.data.data) != block.header.data_hash:
-        raise NotShown("the block's data are not those its header commits to")
-    try:
-        signed = block_signed_data(block)
-        trusted.policies.get(BLOCK_VALIDATION).evaluate(signed)
-    except (InvalidBlock, MalformedMessage) as error:
-        raise NotShown(f"the block's signatures cannot be read: {error}") from error
-    except PolicyUnsatisfied as error:
-        raise NotShown("no orderer of this channel signed the block") from error
-
-
-def _find_transaction(block: Any, proof: RecordProof) -> Any:
-    for raw in block.data.data:
-        try:
-            envelope = open_envelope(raw)
-        except MalformedMessage:
-            continue
-        if envelope.channel_header.tx_id == proof.transaction_id:
-            return envelope
-    raise NotShown("the block does not hold the transaction that the proof names")
-
-
-def _validate_creator(envelope: Any, trusted: ChannelConfig) -> str:
-    try:
-        identity = trusted.msps.identity(envelope.signature_header.creator)
-        trusted.msps.validate(identity)
-        verify_signature(identity, envelope.payload, envelope.signature)
-    except IdentityError as error:
-        raise NotShown(f"the transaction's creator cannot be verified: {error}") from error
-    return identity.msp_id
-
-
-def _open_anchor(
-    envelope: Any, proof: RecordProof, trusted: ChannelConfig
-) -> tuple[Record, list[str]]:
-    try:
-        transaction = open_transaction(envelope.data)
-        response = open_response_payload(transaction.response_payload)
-        rwset = open_rwset(response.action.results)
-    except (MalformedMessage, MalformedRwset) as error:
-        raise NotShown(f"the transaction cannot be read: {error}") from error
-    endorsers = []
-    for signed in transaction.endorsement_signed_data:
-        try:
-            identity = trusted.msps.identity(signed.identity)
-            trusted.msps.validate(identity)
-            verify_signature(identity, signed.data, signed.signature)
-        except IdentityError as error:
-            raise NotShown(f"an endorsement does not hold: {error}") from error
-        endorsers.append(identity.msp_id)
-    if not endorsers:
-        raise NotShown("the transaction carries no endorsement")
-    name = response.action.chaincode_id.name
-    values = [
-        write.value
-        for namespace in rwset.namespaces
-        if namespace.namespace == name
-        for write in namespace.kv.writes
-    ]
-    return _find_record(values, proof), endorsers
-
-
-def _find_record(values: list[bytes], proof: RecordProof) -> Record:
+def _find_record(values: tuple[bytes, ...], proof: RecordProof) -> Record:
     if proof.membership is not None:
         return _record_of_batch(values, proof.membership)
     for value in values:
@@ -239,7 +146,7 @@ def _find_record(values: list[bytes], proof: RecordProof) -> Record:
     raise NotShown("the transaction does not anchor the record version that the proof names")
 
 
-def _record_of_batch(values: list[bytes], membership: Membership) -> Record:
+def _record_of_batch(values: tuple[bytes, ...], membership: Membership) -> Record:
     for value in values:
         try:
             batch = canonical.decode(AnchoredBatch, value)
@@ -252,20 +159,3 @@ def _record_of_batch(values: list[bytes], membership: Membership) -> Record:
                 raise NotShown(f"the batch does not hold the record: {error}") from error
             return rules.record_from_batch(membership, batch)
     raise NotShown("the transaction does not anchor the batch that the proof names")
-
-
-def _limits(block: Any, envelope: Any) -> tuple[str, ...]:
-    flags = bytes(block.metadata.metadata[FILTER_SLOT])
-    index = next(
-        i for i, raw in enumerate(block.data.data) if open_envelope(raw).raw == envelope.raw
-    )
-    if index >= len(flags):
-        return ("the block comes from an orderer and carries no validation flags",)
-    if flags[index] != VALID:
-        raise NotShown(
-            f"the peer marked the transaction invalid (code {flags[index]}): nothing was anchored"
-        )
-    return (
-        "that the transaction is valid is the word of the peer that gave the block; "
-        "medfabric ledger verify recomputes it",
-    )
