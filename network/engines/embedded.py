@@ -58,6 +58,7 @@ PRELOAD = (
     "chaincode.shim.server",
 )
 TROUBLE = 3  # restarts after which a node that does not answer is given up
+GRACE = 1.0  # seconds for the other nodes once one is given up
 LOG_LINES = 5  # of a failed node's log that an error shows
 
 
@@ -280,18 +281,20 @@ class EmbeddedEngine:
         return [one for one in self._states().values() if one.process and one.process.alive]
 
     async def _wait(self, timeout: float, only: set[str] | None = None) -> None:
-        waiting = [
-            self._wait_for(one, timeout)
+        waiting = {
+            asyncio.create_task(self._wait_for(one, timeout))
             for one in self._listeners()
             if only is None or one.node in only
-        ]
-        late = [one for one in await asyncio.gather(*waiting) if one is not None]
+        }
+        late = await _find_late(waiting)
         if late:
             names = sorted({one.node for one in late})
+            words = self._last_words(names)
+            why = f": {words[-1].partition(': ')[2]}" if words else ""
             raise NotReadyError(
-                f"{', '.join(names)} did not come up",
-                f"see its log: medfabric network logs {names[0]}",
-                tuple(self._last_words(names)),
+                f"{', '.join(names)} did not come up{why}",
+                f"see its log: medfabric network logs {names[-1]}",
+                tuple(words),
             )
 
     async def _wait_for(self, listener: Listener, timeout: float) -> Listener | None:
@@ -342,6 +345,24 @@ class EmbeddedEngine:
         self.layout.folder.parent.mkdir(mode=0o700, exist_ok=True)
         for folder in (self.layout.folder, self.layout.channels, self.layout.run):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+async def _find_late(waiting: set[asyncio.Task[Listener | None]]) -> list[Listener]:
+    """Listeners that do not answer. Once one is given up, others may only be waiting for it."""
+    late: list[Listener] = []
+    while waiting:
+        done, waiting = await asyncio.wait(
+            waiting,
+            timeout=GRACE if late else None,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        late += [found for task in done if (found := task.result()) is not None]
+        if late and not done:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            break
+    return late
 
 
 class _only_one:  # noqa: N801 reads as what it does

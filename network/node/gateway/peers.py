@@ -66,6 +66,8 @@ class GatewayPeers:
         self._local = local
         self._membership = membership
         self._connections = connections
+        self._asked: dict[str, set[asyncio.Timeout]] = {}
+        membership.when_silent(self._give_up)
 
     def by_org(self, channel: PeerChannel, chaincode: str) -> dict[str, list[Endorser]]:
         """MSP id → endorsers that have the chaincode: highest ledger first, this peer on ties."""
@@ -139,10 +141,19 @@ class GatewayPeers:
         signed: proposal_pb2.SignedProposal,
         timeout: float,
     ) -> Reply:
-        """The endorser's reply to the proposal within `timeout` seconds."""
+        """The endorser's reply to the proposal within `timeout` seconds.
+
+        A peer that hangs is given up as soon as it counts as silent: another one should answer
+        before the client's patience ends.
+        """
+        asked = self._asked.setdefault(endorser.peer_id, set())
         try:
-            async with asyncio.timeout(timeout):
-                response = await self._ask(channel, endorser, signed)
+            async with asyncio.timeout(timeout) as limit:
+                asked.add(limit)
+                try:
+                    response = await self._ask(channel, endorser, signed)
+                finally:
+                    asked.discard(limit)
         except TimeoutError:
             return Reply(judge_unreachable("context deadline exceeded"), _NO_RESPONSE)
         except ProposalRefused as refusal:
@@ -153,6 +164,11 @@ class GatewayPeers:
             self._forget(channel, endorser, error)
             return Reply(verdict, _NO_RESPONSE)
         return Reply(judge_reply(response), response)
+
+    def _give_up(self, peer_id: str) -> None:
+        for limit in self._asked.pop(peer_id, ()):
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
 
     async def _ask(
         self, channel: PeerChannel, endorser: Endorser, signed: proposal_pb2.SignedProposal

@@ -126,6 +126,7 @@ class Membership:
         self._leaving = False
         self._last_time: dict[str, datetime] = {}
         self._exchanges: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._when_silent: list[Callable[[str], None]] = []
 
     # --- what others ask ----------------------------------------------------------------------
 
@@ -157,6 +158,10 @@ class Membership:
         known = self._known.get(channel_id, {}).get(peer_id)
         if known is not None:
             known.suspected = True
+
+    def when_silent(self, listener: Callable[[str], None]) -> None:
+        """`listener` is called with the id of a peer that has announced nothing for too long."""
+        self._when_silent.append(listener)
 
     def wake(self) -> None:
         """Something about this peer has changed: others are told at once."""
@@ -351,6 +356,8 @@ class Membership:
                     "channel %s: peer %s is silent",
                     channel_id, entry.announced.announcement.endpoint,
                 )  # fmt: skip
+                for listener in self._when_silent:
+                    listener(peer_id)
             if entry.expires + kept <= now:
                 del known[peer_id]
 
