@@ -20,7 +20,6 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -28,6 +27,7 @@ from typing import NoReturn
 from network.engines import processplan
 from network.engines.processes import Process, end, get_process, save, this_process
 from network.engines.processplan import NodeProcess, NodeState
+from network.node.serving.logs import describe_error
 
 FIRST_DELAY = 0.2  # seconds before a node that ended is started again
 LONGEST_DELAY = 10.0
@@ -190,8 +190,8 @@ def _become(node: NodeProcess, parent: int) -> NoReturn:
         code = 0
     except SystemExit as ending:
         code = _exit_code(ending)
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        print(describe_error(error), file=sys.stderr)
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -8,9 +8,12 @@ Source: fabric-lib-go common/flogging/loggerlevels.go.
 
 import itertools
 import logging
+import os
 import re
+import sqlite3
 import sys
 import time
+import traceback
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -114,7 +117,31 @@ class _FabricFormatter(logging.Formatter):
             f"{moment}.{int(record.msecs):03d} UTC {next(self._numbers):04x} {level} "
             f"[{record.name}] {record.funcName} -> {record.getMessage()}"
         )
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        error = record.exc_info[1] if record.exc_info else None
+        return text if error is None else f"{text}: {describe_error(error)}"
+
+
+def describe_error(error: BaseException) -> str:
+    """One line: an unexpected error's type and where it came from, and so with its causes.
+
+    Its text is left out, since it may repeat a key or a value; but for what the system says
+    (OSError, sqlite3.Error), which names files and states.
+    """
+    told, seen = [], set()
+    at: BaseException | None = error
+    while at is not None and id(at) not in seen:
+        seen.add(id(at))
+        kind = type(at).__name__
+        text = f": {one_line(at)}" if isinstance(at, OSError | sqlite3.Error) else ""
+        told.append(f"{kind}{text} at {_describe_frames(at)}")
+        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+    return " after ".join(told)
+
+
+def _describe_frames(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__, limit=-8)
+    shown = (f"{os.path.basename(one.filename)}:{one.lineno} {one.name}" for one in frames)
+    return " > ".join(shown) or "?"
 
 
 def _format_spec(default: int, levels: dict[str, int]) -> str:

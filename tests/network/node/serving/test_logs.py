@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from network.node.serving.logs import InvalidLogSpec, parse_spec, start_logging
+from network.node.serving.logs import InvalidLogSpec, describe_error, parse_spec, start_logging
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +72,26 @@ def test_a_bad_specification_changes_nothing() -> None:
         spec.activate("loud")
     assert spec.text == "warn"
     assert logging.getLogger().level == logging.WARNING
+
+
+def test_an_unexpected_error_tells_its_place_and_not_its_text() -> None:
+    def look_up(values: dict[str, str]) -> str:
+        return values["Jane Roe"]
+
+    try:
+        try:
+            look_up({})
+        except KeyError as missing:
+            raise ValueError("Jane Roe is unknown") from missing
+    except ValueError as error:
+        told = describe_error(error)
+    assert "Jane" not in told
+    assert told.startswith("ValueError at test_logs.py:")
+    assert " after KeyError at test_logs.py:" in told
+    assert told.endswith(" look_up")
+    assert "\n" not in told
+
+
+def test_what_the_system_says_is_told() -> None:
+    told = describe_error(FileNotFoundError(2, "No such file or directory", "ledger.db"))
+    assert told == ("FileNotFoundError: [Errno 2] No such file or directory: 'ledger.db' at ?")
