@@ -191,7 +191,7 @@ def _become(node: NodeProcess, parent: int) -> NoReturn:
     except SystemExit as ending:
         code = _exit_code(ending)
     except BaseException as error:
-        print(describe_error(error), file=sys.stderr)
+        sys.stderr.write(f"{describe_error(error)}\n")
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()
