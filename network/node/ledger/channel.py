@@ -7,7 +7,7 @@ against the orderers' policy before the ledger judges their transactions.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,12 @@ from typing import Any
 from fabric_protos.common import common_pb2, ledger_pb2
 from fabric_protos.peer import transaction_pb2
 
-from network.node.ledger.ledger import CommittedBlock, Ledger
+from network.node.ledger.ledger import CheckedBlock, CommittedBlock, Ledger
 from network.node.ledger.store import DEFAULT_STATE, MissingData, StateOptions
 from network.rules.blocks.block import (
     ChainTip,
     header_hash,
+    is_config_block,
     last_config_index,
     open_block,
     validate_block,
@@ -42,6 +43,12 @@ from network.rules.state.snapshot import Snapshot
 
 class BlockNotFound(LookupError):
     """The ledger has no such block or transaction; the text is Fabric's."""
+
+
+AHEAD = 8
+"""Blocks that are checked before their turn."""
+TOGETHER_BYTES = 8 * 1024 * 1024
+"""Of blocks that are committed together, all but the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,59 @@ class PeerChannel:
             network.node.ledger.store.StoreError, network.node.ledger.ledger.LedgerHalted: it
                 cannot be kept.
         """
+        await self._commit([await self._verify(block, self._newest)])
+
+    async def commit_all(
+        self,
+        blocks: AsyncIterable[common_pb2.Block],
+        on_commit: Callable[[], None] = lambda: None,
+    ) -> None:
+        """What comes is checked and committed in order, until it ends, and `on_commit` told.
+
+        Up to `AHEAD` blocks are checked while those before them are committed; what has gathered
+        by then is committed together. What `blocks` raises is raised once all before it stands.
+
+        Raises:
+            As `commit`.
+        """
+        ahead: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue(AHEAD)
+        reading = asyncio.create_task(self._verify_ahead(blocks, ahead))
+        try:
+            end = None
+            while end is None:
+                batch, end = await _take(ahead)
+                await self._commit(batch, on_commit)
+            end.result()
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            left = [ahead.get_nowait() for _ in range(ahead.qsize())]
+            for one in left:
+                one.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def _verify_ahead(
+        self, blocks: AsyncIterable[common_pb2.Block], ahead: asyncio.Queue[asyncio.Future[Any]]
+    ) -> None:
+        """Begin to check each block as it comes; last comes a future with how they ended."""
+        end: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        previous = self._newest
+        try:
+            async for block in blocks:
+                await ahead.put(asyncio.create_task(self._verify(block, previous)))
+                previous = block
+                if is_config_block(block):
+                    # Under which rules to check the next one is not known before.
+                    await self.wait_for(block.header.number)
+            end.set_result(None)
+        except Exception as error:
+            end.set_exception(error)
+        await ahead.put(end)
+
+    async def _verify(
+        self, block: common_pb2.Block, previous: common_pb2.Block | ChainTip
+    ) -> CheckedBlock:
+        """The block follows, and its orderer may sign it; its transactions are judged."""
         config = self.config
         policy = config.policies.get(BLOCK_VALIDATION)
         consenters = {
@@ -134,9 +194,20 @@ class PeerChannel:
             for consenter in config.consenters
             if consenter.identity
         }
-        await asyncio.to_thread(validate_block, block, self._newest, policy, consenters)
-        await self.ledger.commit(block)
-        self._newest = block
+        await asyncio.to_thread(validate_block, block, previous, policy, consenters)
+        return await self.ledger.check(block, config)
+
+    async def _commit(
+        self, batch: Sequence[CheckedBlock], on_commit: Callable[[], None] = lambda: None
+    ) -> None:
+        while batch:
+            if batch[0].config is not self.config:  # it has changed by a block that looked harmless
+                first = await self._verify(batch[0].block, self._newest)
+                batch = [first, *batch[1:]]
+            committed = await self.ledger.commit_together(batch)
+            self._newest = batch[len(committed) - 1].block
+            batch = batch[len(committed) :]
+            on_commit()
 
     def add_listener(self, listener: Callable[[CommittedBlock], None]) -> None:
         """`listener` is called after every commit, in the event loop."""
@@ -285,3 +356,19 @@ class PeerChannel:
     def get_missing(self, limit: int, before: MissingData | None = None) -> list[MissingData]:
         """Private data that this peer should have and has not, newest first, below `before`."""
         return self.ledger.get_missing(limit, before)
+
+
+async def _take(
+    ahead: asyncio.Queue[asyncio.Future[Any]],
+) -> tuple[list[CheckedBlock], asyncio.Future[Any] | None]:
+    """The blocks that are there, at least one; and the future with which they ended, if so."""
+    batch: list[CheckedBlock] = []
+    size = 0
+    while not batch or (len(batch) < AHEAD and size < TOGETHER_BYTES and not ahead.empty()):
+        one = await ahead.get()
+        await asyncio.wait([one])
+        if one.exception() is not None or one.result() is None:
+            return batch, one
+        batch.append(one.result())
+        size += batch[-1].block.ByteSize()
+    return batch, None

@@ -9,7 +9,7 @@ business (`rules.blocks.block.validate_block`); that a block follows the last on
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,23 +191,58 @@ class Ledger:
             StoreError: it does not follow the last block, or cannot be written.
             LedgerHalted: it holds a config transaction that nobody may apply.
         """
-        if self._failure:
-            raise LedgerHalted(self._failure)
+        return (await self.commit_together([await self.check(block)], private))[0]
+
+    async def check(self, block: Any, config: ChannelConfig | None = None) -> "CheckedBlock":
+        """Judge each transaction of a block by itself, spread over the worker threads.
+
+        It needs no state, so it may be done while blocks before it are being committed; under
+        `config`, by default the configuration in force.
+        """
+        config, data = config or self._config, list(block.data.data)
+        size = max(1, -(-len(data) // (os.cpu_count() or 1)))
+        chunks = [data[start : start + size] for start in range(0, len(data), size)]
+        results = await asyncio.gather(
+            *(self._run(self._workers, self._check_chunk, chunk, config) for chunk in chunks)
+        )
+        return CheckedBlock(block, config, tuple(one for chunk in results for one in chunk))
+
+    def _check_chunk(self, chunk: list[bytes], config: ChannelConfig) -> list[CheckedTransaction]:
+        return [check_transaction(raw, self.channel_id, config.msps) for raw in chunk]
+
+    async def commit_together(
+        self, blocks: "Sequence[CheckedBlock]", private: Mapping[int, bytes] | None = None
+    ) -> list[CommittedBlock]:
+        """Commit the first of these blocks, and with it as many of the others as can be, in order.
+
+        Those that are returned became durable in one transaction, and were told of one after
+        another. A block with a configuration, or with private data that this peer should have, is
+        always the only one, as is one that a snapshot is made of. `private` is the first block's.
+
+        Raises:
+            StoreError: the first does not follow the last block, or they cannot be written.
+            LedgerHalted: the first holds a config transaction that nobody may apply.
+        """
         async with self._commit_lock:
-            self._validate_position(block)
-            checked = await self._check(block)
-            prepared = await self._run(self._workers, self._judge, block, checked)
+            if self._failure:
+                raise LedgerHalted(self._failure)
+            first = blocks[0]
+            self._validate_position(first.block)
+            if first.config is not self._config:
+                first = await self.check(first.block)
+            prepared = await self._run(self._workers, self._judge_newest, first)
             if prepared.halting:
                 self._failure = (
-                    f"channel {self.channel_id}, block {block.header.number}: a config transaction"
-                    " does not lead to the configuration it carries; nothing after it can be"
-                    " committed. The ordering service must be examined."
+                    f"channel {self.channel_id}, block {first.block.header.number}: a config"
+                    " transaction does not lead to the configuration it carries; nothing after it"
+                    " can be committed. The ordering service must be examined."
                 )
                 raise LedgerHalted(self._failure)
             await self._gather_private(prepared, private or {})
-            committed: CommittedBlock = await self._run(self._writer, self._write, prepared)
-            await self._publish(prepared, committed)
-        return committed
+            written = await self._run(self._writer, self._write, prepared, blocks[1:])
+            for one, committed in written:
+                await self._publish(one, committed)
+        return [committed for _, committed in written]
 
     def _validate_position(self, block: Any) -> None:
         number = block.header.number
@@ -220,31 +255,22 @@ class Ledger:
                 f"channel {self.channel_id}: block {number} does not continue block {number - 1}"
             )
 
-    async def _check(self, block: Any) -> list[CheckedTransaction]:
-        """Judge each transaction by itself, spread over the worker threads."""
-        data = list(block.data.data)
-        size = max(1, -(-len(data) // (os.cpu_count() or 1)))
-        chunks = [data[start : start + size] for start in range(0, len(data), size)]
-        results = await asyncio.gather(
-            *(self._run(self._workers, self._check_chunk, chunk) for chunk in chunks)
-        )
-        return [checked for chunk in results for checked in chunk]
-
-    def _check_chunk(self, chunk: list[bytes]) -> list[CheckedTransaction]:
-        return [check_transaction(raw, self.channel_id, self._config.msps) for raw in chunk]
-
-    def _judge(self, block: Any, checked: list[CheckedTransaction]) -> "_Prepared":
+    def _judge_newest(self, block: "CheckedBlock") -> "_Prepared":
         with self._store.snapshot() as snapshot:
-            view = view_of(snapshot, snapshot.has_transaction)
-            verdict = check_block(checked, self._config, view)
-            rules = CollectionRules(view.get_definition, self._is_member)
-            needs = list_needs(block.header.number, checked, verdict.codes)
-            eligible = [need for need in needs if rules.is_eligible(*need[3:5])]
+            return self._judge(block, snapshot)
+
+    def _judge(self, block: "CheckedBlock", snapshot: SqliteSnapshot) -> "_Prepared":
+        checked = block.transactions
+        view = view_of(snapshot, snapshot.has_transaction)
+        verdict = check_block(checked, self._config, view)
+        rules = CollectionRules(view.get_definition, self._is_member)
+        needs = list_needs(block.block.header.number, checked, verdict.codes)
+        eligible = [need for need in needs if rules.is_eligible(*need[3:5])]
         halting = any(
             transaction.is_config and code != VALID
             for transaction, code in zip(checked, verdict.codes, strict=True)
         )
-        return _Prepared(block, checked, verdict.codes, verdict.config, eligible, halting)
+        return _Prepared(block.block, checked, verdict.codes, verdict.config, eligible, halting)
 
     async def _gather_private(self, prepared: "_Prepared", given: Mapping[int, bytes]) -> None:
         """Find the private write sets this peer may hold: given, transient, or from others."""
@@ -269,10 +295,49 @@ class Ledger:
             for need in wanted
         )
 
-    def _write(self, prepared: "_Prepared") -> CommittedBlock:
+    def _write(
+        self, first: "_Prepared", others: "Sequence[CheckedBlock]"
+    ) -> "list[tuple[_Prepared, CommittedBlock]]":
+        """Make the block durable, and with it the others up to one that has to be alone."""
+        written: list[tuple[_Prepared, CommittedBlock]] = []
+        number = first.block.header.number
+        others = others if first.config is None else ()
+        with self.snapshots.committing(number, number + len(others)) as last:
+            self._store.commit_all(self._build_commits(first, others[: last - number], written))
+        return written
+
+    def _build_commits(
+        self,
+        first: "_Prepared",
+        others: "Sequence[CheckedBlock]",
+        written: "list[tuple[_Prepared, CommittedBlock]]",
+    ) -> Iterator[BlockCommit]:
+        """Yield what the blocks change; what was yielded stands in `written`."""
+        prepared: _Prepared | None = first
+        following = iter(others)
+        while prepared is not None:
+            commit = self._build_commit(prepared)
+            written.append((prepared, _describe(prepared, commit)))
+            yield commit
+            prepared = self._judge_next(commit, next(following, None))
+
+    def _judge_next(self, last: BlockCommit, block: "CheckedBlock | None") -> "_Prepared | None":
+        """The block after `last`, None where it cannot be committed in the same transaction."""
+        if block is None or block.config is not self._config:
+            return None
+        header = block.block.header
+        if (header.number, header.previous_hash) != (last.number + 1, last.block_hash):
+            return None
+        with self._store.writing() as snapshot:
+            prepared = self._judge(block, snapshot)
+        if prepared.halting or prepared.needs or prepared.config is not None:
+            return None
+        return prepared
+
+    def _build_commit(self, prepared: "_Prepared") -> BlockCommit:
         block = common_pb2.Block.FromString(prepared.block.SerializeToString())
         number = block.header.number
-        with self._store.snapshot() as snapshot:
+        with self._store.writing() as snapshot:
             updates = resolve_block(
                 number, prepared.checked, prepared.codes, snapshot, key_rule=self._key_rule
             )
@@ -281,9 +346,12 @@ class Ledger:
             rules = CollectionRules(lambda name: get_definition(state, name), self._is_member)
             expiries, private_expires = _list_expiries(number, updates, prepared, rules)
         codes = bytes(prepared.codes)
-        commit_hash = compute_commit_hash(codes, updates, self._store.commit_hash)
+        commit_hash = compute_commit_hash(codes, updates, self._store.written_commit_hash)
         set_peer_metadata(block, codes, commit_hash)
-        commit = BlockCommit(
+        if _changes_lifecycle(updates):
+            # Raised first: a snapshot with the block then never passes for one without.
+            self.lifecycle_height = number + 1
+        return BlockCommit(
             number=number,
             block_hash=header_hash(block.header),
             raw=block.SerializeToString(),
@@ -297,19 +365,6 @@ class Ledger:
             history=_list_history(prepared.checked, codes),
             expiries=expiries,
             missing=[entry for entry in prepared.missing if codes[entry.tx] == VALID],
-        )
-        if _changes_lifecycle(updates):
-            # Raised first: a snapshot with the block then never passes for one without.
-            self.lifecycle_height = number + 1
-        with self.snapshots.committing(number):
-            self._store.commit(commit)
-        return CommittedBlock(
-            number,
-            commit.raw,
-            codes,
-            tuple(checked.tx_id for checked in prepared.checked),
-            prepared.config is not None,
-            _defined_chaincodes(updates),
         )
 
     async def _publish(self, prepared: "_Prepared", committed: CommittedBlock) -> None:
@@ -568,13 +623,22 @@ def _read_config(store: SqliteStore) -> ChannelConfig:
     return build_config(store.channel_id, stored.value)
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedBlock:
+    """A block whose transactions were judged each by itself, under `config`."""
+
+    block: Any
+    config: ChannelConfig
+    transactions: tuple[CheckedTransaction, ...]
+
+
 class _Prepared:
     """A block on its way: codes so far, and the private data found for it."""
 
     def __init__(
         self,
         block: Any,
-        checked: list[CheckedTransaction],
+        checked: Sequence[CheckedTransaction],
         codes: list[int],
         config: ChannelConfig | None,
         needs: list[PrivateNeed],
@@ -597,6 +661,17 @@ def channel_facts(config: ChannelConfig) -> ChannelFacts:
         tuple(org.msp_id for org in config.application_orgs.values()),
         config.msps,
         config.find_policy(DEFAULT_ENDORSEMENT) is not None,
+    )
+
+
+def _describe(prepared: _Prepared, commit: BlockCommit) -> CommittedBlock:
+    return CommittedBlock(
+        commit.number,
+        commit.raw,
+        bytes(prepared.codes),
+        tuple(checked.tx_id for checked in prepared.checked),
+        prepared.config is not None,
+        _defined_chaincodes(commit.updates),
     )
 
 

@@ -43,7 +43,7 @@ class SnapshotRequests:
         self._root: Path | None = None
         self._condition = threading.Condition()
         self._pending: set[int] = set()
-        self._committing = False
+        self._committing: int | None = None
         self._making: int | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -72,7 +72,7 @@ class SnapshotRequests:
             if self._root is None:
                 raise SnapshotRefused("this ledger makes no snapshots")
             last = self._get_height() - 1
-            least = last + 1 if self._committing else last
+            least = last if self._committing is None else self._committing
             block = block or least
             if block < least:
                 raise SnapshotRefused(
@@ -110,23 +110,29 @@ class SnapshotRequests:
             return sorted(self._pending)
 
     @contextmanager
-    def committing(self, block: int) -> Iterator[None]:
-        """The block is committed inside: after the snapshot that is being made, before its own."""
+    def committing(self, first: int, last: int) -> Iterator[int]:
+        """Blocks are committed together inside: after the snapshot that is being made.
+
+        Yields up to which block they may go, at most `last`: the next one at which a snapshot is
+        due. What is asked for meanwhile is no earlier than that.
+        """
         with self._condition:
-            self._committing = True
             if self._making is not None:
                 logger.info(
                     "[%s] Block [%d] waits for the snapshot at block [%d]",
-                    self._channel_id, block, self._making,
+                    self._channel_id, first, self._making,
                 )  # fmt: skip
+            self._committing = first
             self._condition.wait_for(lambda: self._making is None)
+            self._committing = min((b for b in self._pending if first <= b <= last), default=last)
         try:
-            yield
+            yield self._committing
         finally:
             with self._condition:
-                self._committing = False
-                if block in self._pending and self._get_height() == block + 1:
-                    self._start(block)
+                self._committing = None
+                newest = self._get_height() - 1
+                if newest >= first and newest in self._pending:
+                    self._start(newest)
 
     def close(self) -> None:
         """A snapshot being made is given up; its request is kept."""

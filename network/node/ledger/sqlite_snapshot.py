@@ -63,6 +63,17 @@ class _View:
         self.height = int(row[0])
 
 
+class _WriterView(_View):
+    """What the writer sees inside its own transaction, blocks that are not committed included."""
+
+    def __init__(self, connection: sqlite3.Connection, height: int) -> None:
+        self.connection = connection
+        self.lock = threading.RLock()
+        self.users = 1
+        self.current = True  # never given back: the connection stays the writer's
+        self.height = height
+
+
 class SharedSnapshots:
     """Hands out snapshots; those opened between two blocks share one view."""
 
@@ -83,6 +94,10 @@ class SharedSnapshots:
                 self._current = _View(self._take())
             self._current.users += 1
             return SqliteSnapshot(self, self._current)
+
+    def open_writers(self, connection: sqlite3.Connection, height: int) -> "SqliteSnapshot":
+        """Return a snapshot of what the writer has written so far, for the writer's thread."""
+        return SqliteSnapshot(self, _WriterView(connection, height))
 
     def drop_idle(self) -> None:
         """End the read transaction that nobody uses: while one lasts, the log cannot restart."""

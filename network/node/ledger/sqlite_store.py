@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 
@@ -90,6 +90,15 @@ CREATE TABLE expiry (
 """
 
 
+class _Tip(NamedTuple):
+    """What a store knows of its last block."""
+
+    height: int
+    commit_hash: bytes
+    block_hash: bytes
+    last_config: int
+
+
 class SqliteStore:
     """One channel's ledger on disk; see `store.LedgerStore`."""
 
@@ -100,11 +109,11 @@ class SqliteStore:
         self._log = path.with_name(path.name + "-wal")
         self._snapshots = SharedSnapshots(path, rich_queries=state.rich_queries)
         self.channel_id = str(self._fact("channel"))
-        self._height: int = self._fact("height")
-        self._commit_hash: bytes = self._fact("commit_hash")
-        self._last_config: int = self._fact("last_config")
+        height, commit_hash = self._fact("height"), self._fact("commit_hash")
+        last_config = self._fact("last_config")
         self.origin: Origin = read_origin(connection)
-        self._tip_hash = self._read_tip_hash()
+        self._tip = _Tip(height, commit_hash, self._read_tip_hash(), last_config)
+        self._writing = self._tip
 
     @classmethod
     def create(
@@ -164,45 +173,65 @@ class SqliteStore:
     @property
     def height(self) -> int:
         """The number of blocks."""
-        return self._height
+        return self._tip.height
 
     @property
     def commit_hash(self) -> bytes:
         """The commit hash of the last block, b"" before block 1."""
-        return self._commit_hash
+        return self._tip.commit_hash
 
     @property
     def tip_hash(self) -> bytes:
         """The header hash of the last block, b"" without one."""
-        return self._tip_hash
+        return self._tip.block_hash
 
     @property
     def last_config(self) -> int:
         """The number of the newest config block."""
-        return self._last_config
+        return self._tip.last_config
 
     def commit(self, commit: BlockCommit) -> None:
         """Make one block durable with all it changes. Raises StoreError."""
-        if commit.number != self._height:
-            raise StoreError(
-                f"{self.path}: block {commit.number} does not follow height {self._height}"
-            )
+        self.commit_all([commit])
+
+    def commit_all(self, commits: Iterable[BlockCommit]) -> None:
+        """Make blocks durable and visible together, all or none.
+
+        Each is asked for when `writing` shows what those before it change. Raises StoreError.
+        """
         self._snapshots.drop_idle()
         with _explained(self.path), self._lock:
+            self._writing = self._tip
             with _transaction(self._connection):
-                self._write_block(commit)
-                self._write_updates(commit.updates)
-                self._write_private(commit)
-                self._purge(commit.updates)
-                self._expire(commit)
-                self._write_facts(commit)
-            self._height = commit.number + 1
-            self._commit_hash = commit.commit_hash
-            self._tip_hash = commit.block_hash
-            if commit.config_block:
-                self._last_config = commit.number
+                for commit in commits:
+                    self._write(commit)
+            self._tip = self._writing
             self._snapshots.advance()
             self._restart_log()
+
+    def writing(self) -> SqliteSnapshot:
+        """Return the ledger as far as it is written: for whom `commit_all` asks for blocks."""
+        return self._snapshots.open_writers(self._connection, self._writing.height)
+
+    @property
+    def written_commit_hash(self) -> bytes:
+        """The commit hash of the last block that `writing` shows."""
+        return self._writing.commit_hash
+
+    def _write(self, commit: BlockCommit) -> None:
+        tip = self._writing
+        if commit.number != tip.height:
+            raise StoreError(
+                f"{self.path}: block {commit.number} does not follow height {tip.height}"
+            )
+        self._write_block(commit)
+        self._write_updates(commit.updates)
+        self._write_private(commit)
+        self._purge(commit.updates)
+        self._expire(commit)
+        self._write_facts(commit)
+        last_config = commit.number if commit.config_block else tip.last_config
+        self._writing = _Tip(commit.number + 1, commit.commit_hash, commit.block_hash, last_config)
 
     def get_block(self, number: int) -> bytes | None:
         """Return the bytes of a block, or None."""
@@ -517,8 +546,8 @@ class SqliteStore:
 
     def _check_tip(self) -> None:
         row = self._connection.execute("SELECT count(*), max(number) FROM blocks").fetchone()
-        kept = self._height - self.origin.first_block
-        expected = (kept, self._height - 1 if kept else None)
+        kept = self._tip.height - self.origin.first_block
+        expected = (kept, self._tip.height - 1 if kept else None)
         if row != expected:
             raise StoreError(
                 f"{self.path}: damaged: {row[0]} blocks are stored, {kept} are recorded."

@@ -156,6 +156,17 @@ class LedgerStore(Protocol):
         """Make one block durable with all it changes. Raises StoreError."""
         ...
 
+    def commit_all(self, commits: Iterable[BlockCommit]) -> None:
+        """Make blocks durable and visible together, all or none.
+
+        Each is asked for when `writing` shows what those before it change. Raises StoreError.
+        """
+        ...
+
+    def writing(self) -> Snapshot:
+        """Return the ledger as far as it is written: for whom `commit_all` asks for blocks."""
+        ...
+
     def get_block(self, number: int) -> bytes | None:
         """Return the bytes of a block, or None."""
         ...

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn, Protocol
@@ -61,9 +61,13 @@ class PullingChannel(Protocol):
         """The number of the block wanted next."""
         ...
 
-    async def commit(self, block: common_pb2.Block) -> None:
-        """The block is checked and committed; raises InvalidBlock when it is not to be trusted,
-        StoreError or LedgerHalted when it cannot be kept."""
+    async def commit_all(
+        self, blocks: AsyncIterable[common_pb2.Block], on_commit: Callable[[], None]
+    ) -> None:
+        """The blocks are checked and committed as they come; `on_commit` is called when some are.
+
+        Raises InvalidBlock when one is not to be trusted, StoreError or LedgerHalted when it cannot
+        be kept, and what `blocks` raises when all before it are committed."""
         ...
 
 
@@ -139,32 +143,39 @@ class BlockPuller:
 
     async def _pull(self, endpoint: OrdererEndpoint) -> None:
         """Commits what the orderer delivers; raises when it delivers no more."""
-        endpoints = self._channel.config.orderer_endpoints
         connection = self._connections.get(endpoint.address, endpoint.tls_roots)
         stream = ab_pb2_grpc.AtomicBroadcastStub(connection).Deliver(self._requests())
         # An orderer that says nothing for so long has not refused, it has no newer block.
         settled = asyncio.get_running_loop().call_later(_SETTLED, self._forget_fault)
         try:
-            while True:
-                response = await stream.read()
-                if not isinstance(response, ab_pb2.DeliverResponse):
-                    raise _Unusable(f"orderer {endpoint.address} ended the stream")
-                if response.WhichOneof("Type") != "block":
-                    self._refuse(endpoint, response.status)
-                try:
-                    await self._channel.commit(response.block)
-                except InvalidBlock as error:
-                    self.fault = (
-                        f"orderer {endpoint.address} sent a block that is not to be trusted: "
-                        f"{error}"
-                    )
-                    raise _Unusable(self.fault) from None
-                self.failure = self.fault = ""
-                if self._channel.config.orderer_endpoints != endpoints:
-                    raise _Unusable("the channel's orderers have changed")
+            await self._channel.commit_all(self._read(stream, endpoint), self._note_commit)
+        except InvalidBlock as error:
+            self.fault = (
+                f"orderer {endpoint.address} sent a block that is not to be trusted: {error}"
+            )
+            raise _Unusable(self.fault) from None
         finally:
             settled.cancel()
             stream.cancel()
+
+    async def _read(
+        self, stream: Any, endpoint: OrdererEndpoint
+    ) -> AsyncIterator[common_pb2.Block]:
+        """Yield the stream's blocks; raises _Unusable when there are no more."""
+        endpoints = self._channel.config.orderer_endpoints
+        while True:
+            response = await stream.read()
+            if not isinstance(response, ab_pb2.DeliverResponse):
+                raise _Unusable(f"orderer {endpoint.address} ended the stream")
+            if response.WhichOneof("Type") != "block":
+                self._refuse(endpoint, response.status)
+            yield response.block
+            # We are asked for the next one after a block with a configuration has been committed.
+            if self._channel.config.orderer_endpoints != endpoints:
+                raise _Unusable("the channel's orderers have changed")
+
+    def _note_commit(self) -> None:
+        self.failure = self.fault = ""
 
     def _refuse(self, endpoint: OrdererEndpoint, status: int) -> NoReturn:
         told = f"orderer {endpoint.address} answered {common_pb2.Status.Name(status)}"
