@@ -55,7 +55,7 @@ def build_packages(layout: Layout, topology: Topology) -> list[ServedChaincode]:
     """
     served = []
     for organization in topology.organizations:
-        chaincode = _first_chaincode(topology, organization)
+        chaincode = first_chaincode(topology, organization)
         if organization.chaincode is None or chaincode is None:
             continue
         label = f"{chaincode.name}_{chaincode.version}"
@@ -98,7 +98,8 @@ def chaincode_process(layout: Layout, topology: Topology, served: ServedChaincod
     )
 
 
-def _first_chaincode(topology: Topology, organization: Organization) -> Chaincode | None:
+def first_chaincode(topology: Topology, organization: Organization) -> Chaincode | None:
+    """What the organisation's chaincode server runs; None where no channel of it has any."""
     for channel in topology.channels:
         if organization.name in channel.members and channel.chaincodes:
             return channel.chaincodes[0]

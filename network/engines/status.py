@@ -12,6 +12,7 @@ from network.client import channel, operations, participation
 from network.client.errors import ClientError
 from network.client.peer import PeerClient
 from network.client.profile import OPERATOR, Surroundings
+from network.engines.artefacts import first_chaincode
 from network.engines.engine import NodeStatus
 from network.engines.nodefiles import Layout
 from network.engines.ports import answers
@@ -43,6 +44,7 @@ async def get_status(
         _chaincode_status(organization, topology.host, states)
         for organization in topology.organizations
         if organization.chaincode is not None
+        and first_chaincode(topology, organization) is not None
     ]
     asked += [_service_status(one, states) for one in services]
     return list(await asyncio.gather(*asked))
