@@ -99,6 +99,7 @@ def test_a_killed_node_is_started_again(supervised: Supervised) -> None:
     assert first is not None
     os.kill(first.pid, signal.SIGKILL)
     supervised.wait(lambda: supervised.log("node").count("argument") == 2)
+    supervised.wait(lambda: supervised.states()["node"].restarts == 1)  # it may speak before that
     state = supervised.states()["node"]
     assert (state.restarts, state.exit_code) == (1, -9)
     assert state.process != first
