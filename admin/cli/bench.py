@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from admin.cli.benching.claims import claims
 from admin.cli.benching.consent import consent
 from admin.cli.benching.records import anchors, seal
 from admin.cli.frame import Context, Group, with_context
@@ -36,7 +37,7 @@ def group() -> None:
     """Measure throughput and latency, side by side in one run."""
 
 
-for own in (seal, anchors, consent):
+for own in (seal, anchors, consent, claims):
     group.add_command(own)
 
 

@@ -411,6 +411,15 @@ class ClaimsContract(Contract, name="claims"):
         return await store.CLAIMS.require(ctx, claim, what="claim")
 
     @query
+    async def GetMany(self, ctx: Context, claims: list[str]) -> dict[str, Claim]:
+        """The public parts of up to 1,000 claims, by handle; those that there are not, left out."""
+        if len(claims) > rules.MAX_BATCH:
+            raise InvalidArgument(f"claims: at most {rules.MAX_BATCH}")
+        for index, claim in enumerate(claims):
+            validate_handle(claim, f"claims[{index}]")
+        return await store.get_claims(ctx, list(dict.fromkeys(claims)))
+
+    @query
     async def Checks(self, ctx: Context, claim: str) -> list[CheckResult]:
         """The results of a claim's checks, in order: at the gate, and since a decision its own."""
         return list((await store.CLAIMS.require(ctx, claim, what="claim")).checks)

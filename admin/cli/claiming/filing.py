@@ -6,6 +6,7 @@ import click
 
 from admin.cli.claiming.exchanging import X12Desk
 from admin.cli.claiming.options import CLAIM, filing_options, read_options
+from admin.cli.claiming.reporting import Report
 from admin.cli.claiming.views import loud_findings, show_step, tell_checks, tell_finding
 from admin.cli.context import Context
 from admin.cli.frame import Command, channel_option, dry_run_option, with_context, yes_option
@@ -52,6 +53,11 @@ if TYPE_CHECKING:
     help="Claims in one transaction.",
 )
 @click.option(
+    "--report",
+    metavar="FILE",
+    help="What became of each claim, as FILE.csv or FILE.json; also of an interrupted submission.",
+)
+@click.option(
     "--ack",
     metavar="FILE",
     help="Write an X12 999 for the 837s in FILEs: what of them is taken, and where they are wrong.",
@@ -69,6 +75,7 @@ def submit(
     files: tuple[str, ...],
     no_ask: bool,
     chunk: int,
+    report: str | None,
     ack: str | None,
     skip_faulty: bool,
     dry_run: bool,
@@ -83,10 +90,13 @@ def submit(
     A provider files with a payer; a payer enters what reached it by another channel. Details go
     to the parties' private collection, and the ledger sees handles, codes and commitments. Every
     claim is checked: one that fails at the gate ends with exit code 4 and its reason. Sending a
-    file again is safe: what is there already is answered with how it stands.
+    file again is safe: what is there already is answered with how it stands, so an interrupted
+    submission goes on when the same files are sent again.
     """
     from admin.procedures.claims.files import read_claim_files
 
+    results: list[Submitted] = []
+    written = Report(report)
     desk = X12Desk(context, ack, whole=not skip_faulty)
     try:
         sources = read_claim_files(files, skip_faulty=skip_faulty, seen=desk.see)
@@ -99,9 +109,17 @@ def submit(
             if dry_run:
                 _show_dry_run(context, await _claims(session).check(sources, options))
                 return []
-            return await _submit(context, session, sources, options)
+            return await _submit(context, session, sources, options, results)
 
-    done = context.run(work())
+    try:
+        done = context.run(work())
+    finally:
+        written.write(results)
+        if len(results) < len(sources) and not dry_run:
+            context.output.note(
+                f"{len(results)} of {len(sources)} claims were answered for; send the same files "
+                "again to go on"
+            )
     if not dry_run:
         _show_submitted(context, done)
     desk.refuse_skipped()
@@ -112,12 +130,13 @@ async def _submit(
     session: HealthSession,
     sources: "list[ClaimSource]",
     options: "FilingOptions",
+    results: "list[Submitted]",
 ) -> "list[Submitted]":
     claims = _claims(session)
     if len(sources) == 1:
-        return await claims.submit(sources, options)
+        return await claims.submit(sources, options, told=results.extend)
     with context.output.progress("submitting claims", len(sources)) as progress:
-        return await claims.submit(sources, options, progress=progress.advance)
+        return await claims.submit(sources, options, progress=progress.advance, told=results.extend)
 
 
 @click.command(

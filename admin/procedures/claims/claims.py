@@ -5,9 +5,9 @@ a claim that it has with how it stands.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from admin.errors import get_chaincode_answer, input_error
 from admin.procedures.claims.facts import PayerFacts, Support
@@ -43,17 +43,24 @@ from network.topology.values import Role
 PRE_CHECKS = 8
 """Claims whose checks run at the same time at one's own peer."""
 HANDLE_LENGTH = 32
+T = TypeVar("T")
 NOT_FOUND = 404
+
+CHUNKS_IN_FLIGHT = 2
+"""Transactions of claims on their way at once: one is endorsed while another is ordered."""
 
 Progress = Callable[[int], None]
 NO_PROGRESS: Progress = lambda done: None  # noqa: E731
+Told = Callable[[Sequence["Submitted"]], None]
+NOT_TOLD: Told = lambda done: None  # noqa: E731
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
     """What became of one claim. `sent`: False if it stopped at one's own peer; then nobody saw it.
 
-    `block_number` and `seconds` are those of its transaction; 0 if nothing was sent.
+    `block_number` and `seconds` are those of its transaction; 0 if nothing was sent. `number` is
+    what the filer calls it.
     """
 
     where: str
@@ -65,6 +72,7 @@ class Submitted:
     transaction_id: str = ""
     block_number: int = 0
     seconds: float = 0.0
+    number: str = ""
 
     @property
     def refused(self) -> bool:
@@ -95,10 +103,12 @@ class Claims:
         options: FilingOptions,
         *,
         progress: Progress = NO_PROGRESS,
+        told: Told = NOT_TOLD,
     ) -> list[Submitted]:
         """Every claim is on the ledger, accepted or rejected, or was stopped at one's own peer.
 
-        Claims that are there already are answered with how they stand.
+        Claims that are there already are answered with how they stand, so that an interrupted
+        submission goes on when the same files are sent again. `told` gets results as they come.
 
         Raises:
             FaultError: a file does not say enough; nothing was sent.
@@ -106,14 +116,23 @@ class Claims:
         corrections = [(one, await self._prior(one)) for one in sources if _corrects(one)]
         plain = [one for one in sources if not _corrects(one)]
         prepared = await self._preparation.prepare_all(plain, options)
-        found: list[Submitted] = []
-        for start in range(0, len(prepared), options.chunk):
-            chunk = prepared[start : start + options.chunk]
-            found += await self._send(chunk, options)
+        starts = range(0, len(prepared), options.chunk)
+        chunks = [prepared[start : start + options.chunk] for start in starts]
+        limit = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
+
+        async def send(chunk: list[Prepared]) -> list[Submitted]:
+            async with limit:
+                done = await self._send(chunk, options)
+            told(done)
             progress(len(chunk))
+            return done
+
+        found = [one for done in await _gather(map(send, chunks)) for one in done]
         for source, held in corrections:
-            found.append(await self._correct(source, held, options))
+            done = await self._correct(source, held, options)
+            told([done])
             progress(1)
+            found.append(done)
         return found
 
     async def primary(self, claim: str) -> Primary:
@@ -364,6 +383,16 @@ class Claims:
         return {**support.transient, "fingerprintKey": open_key(self._surroundings)}
 
 
+async def _gather(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results in order; the first failure ends all."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
 def _corrects(source: ClaimSource) -> bool:
     """Whether it says, as X12 does, that it replaces or voids an earlier claim."""
     return source.frequency != ORIGINAL
@@ -386,4 +415,5 @@ def _submitted(
         transaction_id=done.transaction_id if done else "",
         block_number=done.block_number if done else 0,
         seconds=done.seconds if done else 0.0,
+        number=one.sealed.details.number,
     )
