@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from network.engines.artefacts import first_chaincode
 from network.engines.processplan import Service
 from network.topology.values import Node, NodeKind, Topology
 
@@ -32,12 +33,15 @@ class Listener:
 
 
 def list_listeners(topology: Topology) -> list[Listener]:
-    """Every address that the topology's nodes listen on, their own service first."""
+    """Every address that the topology's nodes listen on, their own service first.
+
+    An organisation's chaincode server is among them where it has a chaincode to serve.
+    """
     found: list[Listener] = []
     for node in topology.nodes():
         found += list_node_listeners(node)
     for organization in topology.organizations:
-        if organization.chaincode is not None:
+        if organization.chaincode is not None and first_chaincode(topology, organization):
             server = organization.chaincode
             host = server.host or topology.host
             name = f"chaincode.{organization.domain}"
