@@ -34,6 +34,8 @@ COVERAGE = b"medfabric/coverage/v1\x00"
 """A coverage's facts in canonical JSON."""
 AUTHORIZATION = b"medfabric/authorization/v1\x00"
 """A prior authorisation's facts in canonical JSON."""
+LOG_EVENT = b"medfabric/log-event/v1\x00"
+"""One event of an organisation's access log, byte for byte."""
 ENROLMENT = b"medfabric/enrolment/v1\x00"
 """A provider's enrolment with a payer in canonical JSON."""
 

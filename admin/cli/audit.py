@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from admin.cli.auditlog import group as log_group
 from admin.cli.context import Context
 from admin.cli.frame import Group, channel_option, with_context
 from admin.cli.sessions import HealthSession, open_health
@@ -296,6 +297,7 @@ def export(
     )
 
 
+group.add_command(log_group)
 group.add_command(
     build_watch(
         "patients' data, accesses and reviews",

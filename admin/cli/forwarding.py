@@ -1,7 +1,5 @@
 """`medfabric events forward`, `redeliver` and `secret`: events to an integrator's webhook."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +10,7 @@ from admin.cli.frame import Command, channel_option, with_context
 from admin.cli.sessions import open_health
 from admin.cli.watching import find_start, follow_options, open_follower
 from admin.errors import input_error, refused_error
+from admin.locks import hold_alone
 
 if TYPE_CHECKING:
     from admin.events.forwarding import DeadLetters, Forwarder, Outcome
@@ -125,7 +124,8 @@ def forward(
             incoming = read_incoming(follower, start, Filter(names, about), count=count)
             await forwarder.run(incoming)
 
-    with _alone(Path(checkpoint)):
+    lock = Path(f"{checkpoint}.lock")
+    with hold_alone(lock, "another forwarder goes by this checkpoint"):
         try:
             context.run(work())
         except ReceiverGone:
@@ -285,19 +285,3 @@ def _tell(context: Context, outcome: "Outcome") -> None:
         context.output.result(wire, f"✓ {place}  {outcome.status}")
     else:
         context.output.result(wire, f"✗ {place}  dead letter: {outcome.detail}")
-
-
-@contextlib.contextmanager
-def _alone(checkpoint: Path) -> Iterator[None]:
-    """No other forwarder goes by this checkpoint meanwhile."""
-    import fcntl
-
-    lock = checkpoint.with_name(checkpoint.name + ".lock")
-    with lock.open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise input_error(
-                "another forwarder goes by this checkpoint", "stop it first", str(checkpoint)
-            ) from None
-        yield  # the file stays: taking it away would let two others in
