@@ -6,20 +6,19 @@ from dataclasses import replace
 
 from chaincode.access import role
 from chaincode.audit import trail
-from chaincode.audit.model import AuditEntry, Kind, ReviewItem, ReviewKind
+from chaincode.audit.model import Kind
 from chaincode.consent import access as consent
-from chaincode.consent.model import AccessRequest, Decision
+from chaincode.consent.model import AccessRequest
 from chaincode.contract import Context, Contract, query, transaction
 from chaincode.directory import registry
 from chaincode.directory.model import OrganizationRole, Scope
 from chaincode.errors import Conflict, Denied, InvalidArgument
 from chaincode.forms import validate_code, validate_digest
 from chaincode.phi import validate_handle
-from chaincode.records import model, rules, store
+from chaincode.records import model, rules, store, traces
 from chaincode.records.model import (
     Access,
     AccessApplication,
-    AccessEvent,
     AccessPage,
     AccessStanding,
     AccessView,
@@ -29,7 +28,6 @@ from chaincode.records.model import (
     Membership,
     Receipt,
     Record,
-    RecordEvent,
     RecordPage,
     RecordRef,
     Revocation,
@@ -63,7 +61,7 @@ class RecordsContract(Contract, name="records"):
             raise Conflict("another record has this handle; take a fresh one")
         await registry.patient(ctx, anchor.patient)
         record = _new_record(ctx, anchor, custodian)
-        await _keep(ctx, record, Kind.RECORD_ANCHORED, "records.Anchored")
+        await traces.keep(ctx, record, Kind.RECORD_ANCHORED, "records.Anchored")
         await store.BY_PATIENT.put(ctx, anchor.patient, anchor.record)
         return record
 
@@ -107,7 +105,7 @@ class RecordsContract(Contract, name="records"):
         rules.validate_change(held, custodian, anchor.version - 1)
         rules.validate_successor(held, anchor)
         record = _new_record(ctx, anchor, custodian)
-        await _keep(ctx, record, Kind.RECORD_SUPERSEDED, "records.Superseded")
+        await traces.keep(ctx, record, Kind.RECORD_SUPERSEDED, "records.Superseded")
         return record
 
     @transaction(access=CARE)
@@ -124,7 +122,7 @@ class RecordsContract(Contract, name="records"):
         held = await _require(ctx, record, membership)
         rules.validate_change(held, await _provider(ctx), version)
         changed = replace(held, status=Status.WITHDRAWN, reason=reason, changed_at=ctx.now)
-        await _keep(ctx, changed, Kind.RECORD_WITHDRAWN, "records.Withdrawn")
+        await traces.keep(ctx, changed, Kind.RECORD_WITHDRAWN, "records.Withdrawn")
         return changed
 
     @transaction(access=role("service", "privacy-officer"))
@@ -150,7 +148,7 @@ class RecordsContract(Contract, name="records"):
             changed_at=ctx.now,
             proof=_read_digest(proof, "proof"),
         )
-        await _keep(ctx, changed, Kind.RECORD_ERASED, "records.Erased")
+        await traces.keep(ctx, changed, Kind.RECORD_ERASED, "records.Erased")
         collection, key = _escrow(ctx, record)
         if await ctx.stub.get_private_data_hash(collection, key) is not None:
             await ctx.stub.purge_private_data(collection, key)
@@ -188,10 +186,10 @@ class RecordsContract(Contract, name="records"):
         await store.ACCESSES_BY_PATIENT.put(ctx, granted.patient, granted.id)
         for item in granted.records:
             await store.ACCESSES_BY_RECORD.put(ctx, item.record, granted.id)
-        await _mark(ctx, granted, Kind.ACCESS_DECIDED, granted.decision)
+        await traces.mark(ctx, granted, Kind.ACCESS_DECIDED, granted.decision)
         if not granted.decision.permitted:
-            await trail.open_review(ctx, _review_of(granted))
-        ctx.set_event("records.AccessDecided", _access_event(granted))
+            await trail.open_review(ctx, traces.review_of(granted))
+        ctx.set_event("records.AccessDecided", traces.access_event(granted))
         return granted
 
     @transaction(access=CARE)
@@ -217,8 +215,8 @@ class RecordsContract(Contract, name="records"):
             tx_id=ctx.tx_id,
         )
         await store.RELEASES.put(ctx, release, access_id)
-        await _mark(ctx, granted, Kind.ACCESS_RELEASED, decision)
-        ctx.set_event("records.AccessReleased", _access_event(granted))
+        await traces.mark(ctx, granted, Kind.ACCESS_RELEASED, decision)
+        ctx.set_event("records.AccessReleased", traces.access_event(granted))
         return release
 
     @transaction(access=role("clinician", "service", "privacy-officer", "patient"))
@@ -236,8 +234,8 @@ class RecordsContract(Contract, name="records"):
         user = registry.user_digest(ctx)
         revocation = Revocation(access_id, reason, ctx.client.msp_id, user, ctx.now, ctx.tx_id)
         await store.REVOCATIONS.put(ctx, revocation, access_id)
-        await _mark(ctx, granted, Kind.ACCESS_REVOKED, granted.decision, reason)
-        ctx.set_event("records.AccessRevoked", _access_event(granted))
+        await traces.mark(ctx, granted, Kind.ACCESS_REVOKED, granted.decision, reason)
+        ctx.set_event("records.AccessRevoked", traces.access_event(granted))
         return revocation
 
     @transaction(access=REQUESTERS)
@@ -252,8 +250,8 @@ class RecordsContract(Contract, name="records"):
             access_id, _read_digest(digest, "digest"), granted.user, ctx.now, ctx.tx_id
         )
         await store.RECEIPTS.add(ctx, receipt, access_id, what="receipt")
-        await _mark(ctx, granted, Kind.ACCESS_RECEIVED, granted.decision)
-        ctx.set_event("records.ReceiptAcknowledged", _access_event(granted))
+        await traces.mark(ctx, granted, Kind.ACCESS_RECEIVED, granted.decision)
+        ctx.set_event("records.ReceiptAcknowledged", traces.access_event(granted))
         return receipt
 
     @query
@@ -358,35 +356,6 @@ def _new_record(ctx: Context, anchor: model.Anchor, custodian: str) -> Record:
     )
 
 
-async def _keep(ctx: Context, record: Record, kind: Kind, event: str) -> None:
-    """Write the record as it stands; an anchoring also under its version. Leave trail and event."""
-    anchor = record.anchor
-    await store.RECORDS.put(ctx, record, anchor.record)
-    if record.status is Status.CURRENT:
-        version = store.version_part(anchor.version)
-        await store.VERSIONS.put(ctx, record, anchor.record, version)
-    entry = AuditEntry(
-        patient=anchor.patient,
-        kind=kind,
-        subject=anchor.record,
-        verdict=record.status.value,
-        reason=record.reason,
-        records=(anchor.record,),
-        classes=anchor.resource_types,
-        custodian=record.custodian,
-    )
-    await trail.record(ctx, entry)
-    payload = RecordEvent(
-        record=anchor.record,
-        patient=anchor.patient,
-        version=anchor.version,
-        custodian=record.custodian,
-        status=record.status,
-        commitment=anchor.commitment,
-    )
-    ctx.set_event(event, payload)
-
-
 async def _decide(ctx: Context, application: AccessApplication, records: list[Record]) -> Access:
     patient = records[0].anchor.patient
     actor = await consent.caller(ctx, patient, application.purpose)
@@ -410,61 +379,6 @@ async def _decide(ctx: Context, application: AccessApplication, records: list[Re
         decision=decision,
         requested_at=ctx.now,
         expires_at=ctx.now + rules.ACCESS_LIFETIME,
-    )
-
-
-async def _mark(
-    ctx: Context, granted: Access, kind: Kind, decision: Decision, reason: str = ""
-) -> None:
-    named = [item.record for item in granted.records]
-    entry = AuditEntry(
-        patient=granted.patient,
-        kind=kind,
-        subject=granted.id,
-        purpose=granted.request.purpose,
-        action=granted.request.action,
-        verdict=decision.verdict.value,
-        reason=reason or decision.match.path,
-        consent_id=decision.match.consent_id,
-        consent_version=decision.match.version,
-        consent_digest=decision.match.digest,
-        records=tuple(named),
-        classes=tuple(
-            dict.fromkeys(code for item in granted.request.data for code in item.classes or ())
-        ),
-        obligations=tuple(obligation.code for obligation in decision.obligations),
-        custodian=granted.custodian,
-        recipient_msp_id=granted.msp_id,
-        recipient=granted.user,
-        recipient_role=granted.role,
-    )
-    await trail.record(ctx, entry)
-
-
-def _review_of(granted: Access) -> ReviewItem:
-    return ReviewItem(
-        id=granted.id,
-        kind=ReviewKind.ACCESS_DENIED,
-        msp_id=granted.custodian,
-        patient=granted.patient,
-        user=granted.user,
-        purpose=granted.request.purpose,
-        opened_at=granted.requested_at,
-        reason=granted.decision.match.path,
-    )
-
-
-def _access_event(granted: Access) -> AccessEvent:
-    return AccessEvent(
-        access=granted.id,
-        patient=granted.patient,
-        custodian=granted.custodian,
-        msp_id=granted.msp_id,
-        user=granted.user,
-        purpose=granted.request.purpose,
-        verdict=granted.decision.verdict.value,
-        records=tuple(item.record for item in granted.permitted_records),
-        expires_at=granted.expires_at,
     )
 
 

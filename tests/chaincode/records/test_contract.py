@@ -204,6 +204,99 @@ async def test_a_changed_record_is_not_released(function: str, text: str) -> Non
         await care.submit(care.records_service, "records:Release", access["id"], digest("wrapped"))
 
 
+async def released(care: Consortium) -> str:
+    """A released access of the clinic's."""
+    await care.grant("treatment", TREATMENT)
+    access = await care.submit(care.clinic_clinician, "records:RequestAccess", application())
+    await care.submit(care.records_service, "records:Release", access["id"], digest("wrapped"))
+    return str(access["id"])
+
+
+async def reason_of(care: Consortium, access: str) -> str:
+    """Why the custodian may not hand out the access's record now; empty if it may."""
+    standing = await care.evaluate(care.records_service, "records:CheckAccess", access)
+    (record,) = standing["records"]
+    assert (record["record"], record["version"]) == (RECORD, 1)
+    return str(record["reason"])
+
+
+async def test_an_access_stands_until_something_ends_it() -> None:
+    care = await anchored()
+    access = await released(care)
+    assert await reason_of(care, access) == ""
+    with pytest.raises(Denied, match="custodian and requester"):
+        await care.evaluate(care.patient, "records:CheckAccess", access)
+    await care.revoke("treatment")
+    assert "consent no longer" in await reason_of(care, access)
+    await care.grant("again", TREATMENT)
+    assert await reason_of(care, access) == ""
+    await care.submit(
+        care.clinician, "records:Supersede", anchor(version=2, commitment=digest("second"))
+    )
+    assert "superseded" in await reason_of(care, access)
+
+
+async def test_an_access_that_is_not_released_does_not_stand() -> None:
+    care = await anchored()
+    await care.grant("treatment", TREATMENT)
+    access = await care.submit(care.clinic_clinician, "records:RequestAccess", application())
+    assert "not released" in await reason_of(care, access["id"])
+    denied = await care.submit(
+        care.clinic_clinician, "records:RequestAccess", application(purpose="HRESCH")
+    )
+    assert "not permitted" in await reason_of(care, denied["id"])
+
+
+async def test_an_access_stands_for_its_time_only() -> None:
+    care = await anchored()
+    access = await released(care)
+    care.sim.advance(hours=24)
+    assert "expired" in await reason_of(care, access)
+
+
+async def test_a_revoked_access_is_over_for_good() -> None:
+    care = await anchored()
+    access = await released(care)
+    for stranger in (care.clinic_clinician, care.clinic_billing):
+        with pytest.raises(Denied):
+            await care.submit(stranger, "records:RevokeAccess", access, "mistake")
+    with pytest.raises(InvalidArgument, match="reason"):
+        await care.submit(care.records_service, "records:RevokeAccess", access, "Jane Doe left")
+    revoked = await care.submit(care.records_service, "records:RevokeAccess", access, "mistake")
+    assert (revoked["reason"], revoked["mspId"]) == ("mistake", HOSPITAL)
+    assert care.sim.events[-1].name == "records.AccessRevoked"
+    assert "revoked" in await reason_of(care, access)
+    with pytest.raises(Conflict, match="revoked already"):
+        await care.submit(care.records_service, "records:RevokeAccess", access, "mistake")
+    view = await care.evaluate(care.clinic_clinician, "records:GetAccess", access)
+    assert view["revocation"] == revoked
+
+
+async def test_the_patient_takes_back_what_is_not_released_yet() -> None:
+    care = await anchored()
+    await care.grant("treatment", TREATMENT)
+    access = await care.submit(care.clinic_clinician, "records:RequestAccess", application())
+    await care.submit(care.patient, "records:RevokeAccess", access["id"], "left-care")
+    with pytest.raises(Denied, match="revoked"):
+        await care.submit(care.records_service, "records:Release", access["id"], digest("wrapped"))
+    denied = await care.submit(
+        care.clinic_clinician, "records:RequestAccess", application(purpose="HRESCH")
+    )
+    with pytest.raises(Conflict, match="never permitted"):
+        await care.submit(care.patient, "records:RevokeAccess", denied["id"], "left-care")
+
+
+async def test_the_custodians_staff_sees_who_asked_for_its_record() -> None:
+    care = await anchored()
+    access = await released(care)
+    seen = await care.evaluate(care.clinician, "records:Accesses", "", RECORD)
+    assert [one["access"]["id"] for one in seen["accesses"]] == [access]
+    with pytest.raises(Denied):
+        await care.evaluate(care.clinic_clinician, "records:Accesses", "", RECORD)
+    with pytest.raises(Denied):  # of all of a patient's records only who reads the trail
+        await care.evaluate(care.clinic_clinician, "records:Accesses", PATIENT)
+
+
 async def test_an_access_expires() -> None:
     care = await anchored()
     await care.grant("treatment", TREATMENT)
