@@ -171,13 +171,13 @@ class RecordStore:
         *_, record, name = path.split("/")
         part = f"{self._root}/unfinished/{os.getpid()}-{record}-{name}"
         _make_folder(f"{self._root}/unfinished")
-        _make_folder(path.rpartition("/")[0])
         try:
             with open(part, "wb", opener=_private) as target:
                 yield target
                 if durable:
                     target.flush()
                     os.fsync(target.fileno())
+            _make_folder(path.rpartition("/")[0])
             os.replace(part, path)
         except BaseException:
             self._remove(part)

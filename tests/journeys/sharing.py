@@ -1,5 +1,6 @@
 """A patient who consents, a record of theirs, and what an exchange is asked in somebody's name."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,10 +9,26 @@ from pathlib import Path
 from admin.procedures.networks.health import Health
 from network.client import Gateway
 from network.client.profile import Profile, Surroundings, load_surroundings
-from tests.journeys.care import Care
+from tests.admin.command import medfabric
+from tests.journeys.care import Answer, Care
 
 LEE, KIM = "GeneralHospital/dr.lee", "CityClinic/dr.kim"
 BUNDLE = "amelia-hart.bundle.json"
+
+
+@dataclass(frozen=True)
+class CareInside(Care):
+    """Commands run in this process: many of them, without starting Python for each.
+
+    Not for asynchronous tests: a command has an event loop of its own.
+    """
+
+    def run(self, *arguments: str, code: int | None = 0, stdin: str = "") -> Answer:
+        with contextlib.chdir(self.folder):
+            ran = medfabric(*arguments, stdin=stdin or None)
+        answer = Answer(ran.code, ran.out.strip(), ran.err.strip())
+        assert code is None or answer.code == code, (arguments, answer)
+        return answer
 
 
 @dataclass(frozen=True)

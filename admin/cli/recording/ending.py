@@ -128,10 +128,11 @@ def _erasure(session: HealthSession) -> "Erasure":
 def _show(done: "list[Erased]", context: Context, *, single: bool = False) -> None:
     def human(output: Output) -> None:
         for one in done:
-            output.line(
-                f"✓ record {one.record} erased in block {one.block_number}: "
-                f"{len(one.versions)} sealed files, {one.releases} released keys"
-            )
+            gone = f"{len(one.versions)} sealed files, {one.releases} released keys"
+            if one.block_number is None:
+                output.line(f"✓ record {one.record}, never anchored, is destroyed: {gone}")
+                continue
+            output.line(f"✓ record {one.record} erased in block {one.block_number}: {gone}")
             output.line(f"  certificate {one.certificate}")
 
     context.output.result(done[0] if single else done, human)

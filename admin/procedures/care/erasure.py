@@ -15,32 +15,37 @@ from pathlib import Path
 
 import rfc8785
 
-from admin.errors import input_error, refused_error
+from admin.errors import get_chaincode_answer, input_error, refused_error
 from admin.exchange.release import open_keys
 from admin.exchange.store import RecordStore
 from admin.procedures.care.records import Records
 from admin.procedures.networks.health import Committed, Health
 from chaincode.records.model import Record, Status
+from network.client.errors import EvaluateError
 from network.client.profile import Profile
 from network.rules.identity.identity import Identity, verify_signature
 from network.topology.safefiles import write_file
 
 FORMAT = "medfabric-erasure/1"
 _TAG = b"medfabric/erasure-certificate/v1\x00"
+NOT_FOUND = 404
 ERASERS = ("service", "privacy-officer")
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """An erasure as it is on the ledger, and where its certificate lies."""
+    """An erasure as it is on the ledger, and where its certificate lies.
+
+    A record that was never anchored leaves neither: `block_number` and `certificate` are None.
+    """
 
     record: str
     versions: tuple[int, ...]
     releases: int
-    certificate: Path
+    certificate: Path | None
     digest: str
     transaction_id: str
-    block_number: int
+    block_number: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,9 @@ class Erasure:
             EndorseError: the caller may not erase; nothing is destroyed then.
         """
         handle = self.records.resolve(record)
-        known = await self.records.current(handle)
+        known = await self._find(handle)
+        if known is None:
+            return await asyncio.to_thread(self._discard, handle)
         await self._validate(known)
         file = self.records.folder / "erased" / f"{handle}.json"
         if not file.is_file():
@@ -83,6 +90,24 @@ class Erasure:
     async def expire(self, today: date) -> list[Erased]:
         """Every record whose last day is over is erased; the longest overdue first."""
         return [await self.erase(record) for record, _ in self.records.retention.expired(today)]
+
+    async def _find(self, record: str) -> Record | None:
+        """The record on the ledger; None for one that was sealed here and never anchored."""
+        try:
+            return await self.records.current(record)
+        except EvaluateError as failure:
+            answer = get_chaincode_answer(failure)
+            if answer is None or answer[0] != NOT_FOUND or not self.records.stored(record):
+                raise
+            return None
+
+    def _discard(self, record: str) -> Erased:
+        """What nobody else knows of is destroyed without a word to anybody."""
+        versions = self.records.stored(record)
+        for version in versions:
+            self.records.forget_version(record, version)
+        self.records.retention.forget(record)
+        return Erased(record, tuple(versions), 0, None, "", "", None)
 
     async def _validate(self, known: Record) -> None:
         """Before anything is destroyed: what the ledger would refuse, we refuse."""

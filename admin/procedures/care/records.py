@@ -17,7 +17,7 @@ from admin.exchange.pipes import piped
 from admin.exchange.place import exchange_folder, store_url
 from admin.exchange.rewrapping import rewrap
 from admin.exchange.sealing import read_header, unseal
-from admin.exchange.store import RecordStore
+from admin.exchange.store import NotStored, RecordStore
 from admin.exchange.trust import ChannelTrust
 from admin.procedures.care.batchfiles import find_in_batches
 from admin.procedures.care.keys import open_keyring
@@ -293,6 +293,13 @@ class Records:
         """Until when the organisation's records are kept."""
         return Retention(self.folder / "retention")
 
+    def stored(self, record: str) -> list[int]:
+        """Return the versions of a record whose sealed files are here."""
+        try:
+            return self.store.versions(record)
+        except NotStored:
+            return []
+
     def forget_version(self, record: str, version: int) -> None:
         """A sealed version and its card are destroyed."""
         self.store.erase(record, version)
@@ -328,10 +335,7 @@ class Records:
         return () if membership is None else (membership,)
 
     def _require_versions(self, record: str) -> list[int]:
-        try:
-            versions = self.store.versions(record)
-        except ExchangeError:
-            versions = []
+        versions = self.stored(record)
         if not versions:
             raise input_error(
                 f"{self._profile.organization.name} keeps no record {record!r} here",

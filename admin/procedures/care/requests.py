@@ -141,9 +141,13 @@ class Requests:
         finally:
             # Opened, it is of no more use; broken, it must not be taken up again.
             sealed.unlink(missing_ok=True)
-        receipt = await self._health.submit(
-            "records:AcknowledgeReceipt", access, digest.hex(), result=Receipt
-        )
+        if view.receipt is None:
+            done = await self._health.submit(
+                "records:AcknowledgeReceipt", access, digest.hex(), result=Receipt
+            )
+            receipt = done.value
+        else:  # opened before: the ledger knows
+            receipt = view.receipt
         return OpenedRecord(
             record=wanted.record,
             version=wanted.version,
@@ -152,7 +156,7 @@ class Requests:
             sender=trust.identify(header.sender).common_name,
             media_type=header.manifest.media_type,
             path=str(target),
-            receipt=receipt.transaction_id,
+            receipt=receipt.tx_id,
         )
 
     @property
