@@ -212,7 +212,13 @@ def remove(
         context.output.warn(text)
     if not yes and not dry_run:
         click.confirm(f"Remove {name} from channel {present.channel_id}?", abort=True, err=True)
-    _change(context, present, changes, out or Path(f"{name}_remove.pb"), dry_run=dry_run)
+    target = out or Path(f"{name}_remove.pb")
+    done = _change(context, present, changes, target, dry_run=dry_run)
+    if done and name in context.topology.channel(present.channel_id).members:
+        context.output.note(
+            f"take {name} out of the members of {present.channel_id} in "
+            f"{context.surroundings.file.name} too, else apply takes it in again"
+        )
 
 
 def _change(

@@ -71,6 +71,10 @@ class Care:
         """The JSON result of a command that succeeds."""
         return self.run(*arguments, "--json").json()
 
+    def result_of(self, *arguments: str, code: int) -> Any:
+        """The JSON result of a command that says by its exit code what it found."""
+        return self.run(*arguments, "--json", code=code).json()
+
     def enroll(self, name: str, **attributes: str) -> None:
         """Enrol an identity by its organisation's administrator."""
         given = [part for k, v in attributes.items() for part in ("--attr", f"{k}={v}")]

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 from network.client import Gateway, lifecycle
-from network.client.errors import GatewayError
+from network.client.errors import CommitError, GatewayError
 from network.client.lifecycle import Collection, Definition
 from network.client.peer import PeerClient
 from network.client.profile import OPERATOR, Surroundings
@@ -235,6 +235,10 @@ class _Deployment:
                 return
             except GatewayError as failure:
                 if failure.stage != "endorse" or loop.time() > deadline:
+                    raise
+            except CommitError as failure:
+                # A peer that endorsed was a block behind: it had read approvals as they were.
+                if failure.code_name != "MVCC_READ_CONFLICT" or loop.time() > deadline:
                     raise
             await asyncio.sleep(waits.delay(attempt, 0.5))
             attempt += 1

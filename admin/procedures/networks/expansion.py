@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
+from admin.procedures.care.directory import bootstrap_directory
+from admin.procedures.networks.bootstrap import HEALTH
 from admin.procedures.networks.deployment import deploy_channel
 from admin.procedures.networks.join import join_channel
 from admin.procedures.networks.membership import with_member
@@ -40,6 +42,8 @@ async def bring_up_member(engine: Engine, channel_id: str, name: str, say: Say) 
     say("its peers catch up")
     await await_peers(widened.surroundings, spec)
     await deploy_channel(widened, spec, say)
+    if any(chaincode.name == HEALTH for chaincode in spec.chaincodes):
+        await bootstrap_directory(widened.surroundings, spec)
     return joined
 
 

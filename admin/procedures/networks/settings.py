@@ -9,6 +9,7 @@ from typing import Any
 from fabric_protos.common import configtx_pb2
 
 from admin.errors import FaultError, input_error, refused_error, usage_error
+from network.rules.channel.capabilities import KNOWN_APPLICATION, KNOWN_CHANNEL, KNOWN_ORDERER
 from network.rules.channel.config import ChannelConfig
 from network.rules.channel.configedit import (
     Change,
@@ -147,7 +148,19 @@ def _capabilities(config: ChannelConfig, name: str, value: str) -> Change:
     }
     if name not in present:
         raise ValueError("there are channel, orderer and application")
-    return set_capabilities(name, _split(value))
+    names = _split(value)
+    known = {
+        "channel": KNOWN_CHANNEL,
+        "orderer": KNOWN_ORDERER,
+        "application": KNOWN_APPLICATION,
+    }[name]
+    unknown = [one for one in names if one not in known]
+    if unknown:
+        raise refused_error(
+            f"{unknown[0]} is no {name} capability of Fabric up to 3.1: nodes would stop at it",
+            f"known are: {', '.join(sorted(known))}",
+        )
+    return set_capabilities(name, names)
 
 
 def _anchors(config: ChannelConfig, name: str, value: str) -> Change:
