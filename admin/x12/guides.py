@@ -1,4 +1,4 @@
-"""What the implementation guides say of an interchange: pyx12's maps of them (docs/adr/0012).
+"""What the implementation guides say of an interchange: pyx12's maps of them (docs/adr/0015).
 
 pyx12 tells its findings in words that quote the data; only their places and codes are taken from
 it, and its loggers are silent.

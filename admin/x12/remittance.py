@@ -261,10 +261,17 @@ def _cents(text: str) -> int:
 
 
 def merge_payments(payments: Iterable[Payment]) -> tuple[Payment, ...]:
-    """One payment a payee, trace and day, its claims together."""
+    """One payment a payee, trace and day, its claims together, by what the filer calls them."""
     found: dict[tuple[str, str, date], Payment] = {}
     for one in payments:
         key = (one.npi, one.trace, one.paid_on)
         held = found.get(key)
         found[key] = one if held is None else replace(held, claims=held.claims + one.claims)
-    return tuple(found.values())
+    return tuple(
+        replace(one, claims=tuple(sorted(one.claims, key=_order))) for one in found.values()
+    )
+
+
+def _order(claim: Paid) -> tuple[str, bool, str]:
+    """A reversal stands right before the claim that replaces it."""
+    return (claim.details.number, not claim.reversed, claim.handle)

@@ -80,7 +80,7 @@ async def make_decision(ctx: Context, claim: Claim, *, staged: bool) -> Decision
     results = await _without_gone(ctx, results)
     coverage = find_coverage(details, context.coverages or ())
     period = None
-    if coverage is not None and coverage.accumulates and details.use is Use.CLAIM:
+    if coverage is not None and coverage.accumulates:
         if not staged:
             raise InvalidArgument(
                 "the coverage has a deductible or limits: stage the decision first (StageDecision)"
@@ -102,7 +102,10 @@ async def make_decision(ctx: Context, claim: Claim, *, staged: bool) -> Decision
         accumulator=period.handle if period else "",
         accumulator_version=period.version if period else 0,
     )
-    return Decision(notice, sealed, period.entered(notice.decision, made) if period else None)
+    if period is None or details.use is not Use.CLAIM:
+        # An estimate or authorisation looks at what is left, and takes nothing of it.
+        return Decision(replace(notice, accumulator="", accumulator_version=0), sealed)
+    return Decision(notice, sealed, period.entered(notice.decision, made))
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,9 @@ def build_claim_response(claim: Claim, file: ClaimFile) -> dict[str, Any]:
         "request": {"reference": f"Claim/{claim.claim}"},
         # FHIR's outcome tells of the processing, which is complete; the disposition tells the rest.
         "outcome": "complete",
-        "disposition": _DISPOSITIONS[claim.outcome],
+        "disposition": (_AUTHORIZED if details.use is Use.PREAUTHORIZATION else _DISPOSITIONS)[
+            claim.outcome
+        ],
         "item": [_item(line, made.currency) for line in made.lines],
         "total": _totals(made),
     }
@@ -80,6 +82,11 @@ def build_claim_response(claim: Claim, file: ClaimFile) -> dict[str, Any]:
     return response
 
 
+_AUTHORIZED = {
+    Outcome.PAID: "Authorised as asked.",
+    Outcome.PARTIAL: "Authorised in part; see the adjustments.",
+    Outcome.DENIED: "Not authorised; see the adjustments.",
+}
 _DISPOSITIONS = {
     Outcome.PAID: "Claim settled as per contract.",
     Outcome.PARTIAL: "Claim settled in part; see the adjustments.",

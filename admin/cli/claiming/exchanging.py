@@ -150,7 +150,7 @@ def remit(
             "nothing was written; look at the decision: medfabric claim show CLAIM --details",
         ) from None
     text = _interchange(sets, "HP", partner.sender, partner.receiver, partner.production)
-    _give(context, text, target, f"✓ {len(sets)} remittances (835)")
+    _give(context, text, target, f"✓ {_count(len(sets), 'remittance')} (835)")
 
 
 @click.command(
@@ -206,7 +206,7 @@ def status(
         now = datetime.now(UTC)
         answer = build_status(found, partner, now, asked)
         text = _interchange([answer], "HN", partner.sender, partner.receiver, partner.production)
-        _give(context, text, target, f"✓ status of {len(found)} claims (277)")
+        _give(context, text, target, f"✓ status of {_count(len(found), 'claim')} (277)")
         return
     context.output.result(
         [
@@ -264,6 +264,10 @@ def _interchange(
             details=tuple(fault.tell() for fault in faults),
         )
     return text
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _give(context: Context, text: str, target: str | None, told: str) -> None:
