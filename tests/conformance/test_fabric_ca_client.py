@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from network.node.ca.service import CertificateAuthority, load_settings
 from network.node.serving.logs import LogSpec
@@ -97,6 +98,35 @@ async def test_register_enroll_renew_revoke(ca: str, tmp_path: Path) -> None:
     assert crl.get_revoked_certificate_by_serial_number(renewed.serial_number) is not None
     refused = await client(tmp_path, "reenroll", "-u", url, "-M", "nurse", code=1)
     assert "Error Code: 20 - Authentication failure" in refused
+
+
+async def test_a_tls_certificate_is_enrolled(ca: str, tmp_path: Path) -> None:
+    """`--enrollment.profile tls`: for clients and servers, and nobody's identity."""
+    await client(
+        tmp_path, "register", "-u", f"https://{ca}", "-M", "admin", "--id.name", "ward",
+        "--id.secret", "wardpw", "--id.type", "client",
+    )  # fmt: skip
+    msp, tls = tmp_path / "client" / "ward", tmp_path / "client" / "ward-tls"
+    url = f"https://ward:wardpw@{ca}"
+    await client(tmp_path, "enroll", "-u", url, "-M", "ward")
+    await client(
+        tmp_path, "enroll", "-u", url, "-M", "ward-tls", "--enrollment.profile", "tls",
+        "--csr.hosts", "exchange.example,127.0.0.1",
+    )  # fmt: skip
+    # As our own client gets one: with the certificate that is held already.
+    await client(
+        tmp_path, "reenroll", "-u", f"https://{ca}", "-M", "ward",
+        "--enrollment.profile", "tls",
+    )  # fmt: skip
+    for folder, hosts in ((tls, ["exchange.example"]), (msp, [])):
+        (file,) = (folder / "signcerts").glob("*.pem")
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        assert {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH} <= set(usage)
+        assert not certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+        if hosts:
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            assert names.value.get_values_for_type(x509.DNSName) == hosts
 
 
 async def test_a_wrong_secret_is_fabrics_own_refusal(ca: str, tmp_path: Path) -> None:
