@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     REFUSED = 4
     LEDGER = 5
     UNREACHABLE = 6
+    DIFFERENT = 10  # no failure: 'network plan' and 'channel diff' found something to change
     INTERRUPTED = 130
 
 

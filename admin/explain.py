@@ -201,6 +201,7 @@ _EXITS: tuple[tuple[int, str, str, str], ...] = (
     (4, "EXIT_4", "refused: identity, consent or policy", "see the message for what is missing"),
     (5, "EXIT_5", "the ledger said no; the validation code is named", "medfabric explain CODE"),
     (6, "EXIT_6", "unreachable or timed out", "medfabric network status"),
+    (10, "EXIT_10", "something is different (plan, diff)", "medfabric network apply"),
     (130, "EXIT_130", "interrupted", "run it again; long work goes on where it stopped"),
 )
 

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from admin.cli.frame import Command, Context, channel_option, timeout_option, with_context
-from admin.errors import input_error, usage_error
+from admin.errors import ExitCode, input_error, usage_error
 from admin.output import Output
 
 if TYPE_CHECKING:
     from admin.procedures.networks.configuration import ProposalView, Submitted
-
-DIFFERENT = 10  # exit code: there are differences, as 'network plan' says it
 
 command = partial(click.command, cls=Command)
 
@@ -177,7 +175,7 @@ def diff(context: Context, file: Path, other: Path | None, channel: str | None) 
             changes = list(view.changes)
             _tell(context, view, file)
     if changes:
-        click.get_current_context().exit(DIFFERENT)
+        click.get_current_context().exit(ExitCode.DIFFERENT)
 
 
 @command(

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from admin.cli.channelconfig import DIFFERENT
 from admin.cli.frame import (
     Context,
     Group,
@@ -261,7 +260,7 @@ def plan(context: Context) -> None:
     if found.refusals:
         click.get_current_context().exit(ExitCode.REFUSED)
     if found.steps:
-        click.get_current_context().exit(DIFFERENT)
+        click.get_current_context().exit(ExitCode.DIFFERENT)
 
 
 @group.command(
