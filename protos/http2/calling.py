@@ -76,7 +76,7 @@ class OutgoingCall(Call):
     @property
     def is_waiting(self) -> bool:
         """Whether something waits for the server's window."""
-        return bool(self._outgoing) or self._closing
+        return (bool(self._outgoing) or self._closing) and self.stream in self.connection.calls
 
     def cancel(self) -> None:
         """The call is over; the server is told, the listener is not."""
@@ -160,7 +160,7 @@ class Caller(Connection):
     @property
     def open_calls(self) -> int:
         """How many calls are open."""
-        return len(self._calls)
+        return len(self.calls)
 
     def call(
         self, path: str, headers: Iterable[tuple[str, str]], listener: Listener
@@ -170,7 +170,7 @@ class Caller(Connection):
         if stream > _UNLIMITED - 2:
             self.is_leaving = True  # stream numbers are used up
         call = OutgoingCall(self, stream, path, self._stream_window, listener)
-        self._calls[stream] = call
+        self.calls[stream] = call
         self._last_stream = stream
         block = frames.build_header_block(((":path", path), *headers))
         self.emit(frames.build_frame(frames.HEADERS, frames.END_HEADERS, stream, block))
@@ -178,13 +178,13 @@ class Caller(Connection):
 
     def lose(self, reason: str = "the connection is lost") -> None:
         """The connection is gone: every open call ends as UNAVAILABLE."""
-        for call in list(self._calls.values()):
+        for call in list(self.calls.values()):
             assert isinstance(call, OutgoingCall)
             call.conclude(UNAVAILABLE, reason)
 
     def _open(self, stream: int, ends: bool, headers: Mapping[str, str]) -> None:
         self._validate_opened(stream)
-        call = self._calls.get(stream)
+        call = self.calls.get(stream)
         if isinstance(call, OutgoingCall):
             call.hear_headers(headers, ends=ends)
 
@@ -196,7 +196,7 @@ class Caller(Connection):
     def _receive_reset(self, flags: int, stream: int, payload: bytes) -> None:
         code = frames.read_uint32(payload, "RST_STREAM")
         self._validate_opened(stream)
-        call = self._calls.get(stream)
+        call = self.calls.get(stream)
         if isinstance(call, OutgoingCall):
             untouched = code == frames.REFUSED_STREAM
             status = {
@@ -222,12 +222,13 @@ class Caller(Connection):
         told = payload[8:200].decode("ascii", "replace")
         self.goodbye = f"the server said goodbye: code {code} {told}".rstrip()
         self.is_leaving = True
-        for number, call in list(self._calls.items()):
+        for number, call in list(self.calls.items()):
             if number > last and isinstance(call, OutgoingCall):
                 call.conclude(UNAVAILABLE, self.goodbye, is_untouched=True)
 
     def forget(self, call: Call) -> None:
         """The call's stream is closed."""
-        self._calls.pop(call.stream, None)
+        self.calls.pop(call.stream, None)
+        self.waiting.pop(call.stream, None)
         if self.on_free is not None:
             self.on_free()

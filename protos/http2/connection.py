@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 from urllib.parse import quote
 
-from hpack import Decoder
 from hpack.exceptions import HPACKError
 
 from protos.http2 import frames
 from protos.http2.frames import ConnectionFault
+from protos.http2.headers import HeaderReader
 
 MAX_FRAME_BYTES = 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024
@@ -156,6 +156,7 @@ class Call:
         while outgoing:
             allowed = min(self.window, connection.window, connection.frame_limit)
             if allowed <= 0:
+                connection.waiting[self.stream] = self
                 return False
             chunk = outgoing[0]
             if len(chunk) <= allowed:
@@ -183,7 +184,7 @@ class Call:
     @property
     def is_waiting(self) -> bool:
         """Whether something waits for the client's window."""
-        return bool(self._outgoing) or self._trailers is not None
+        return bool(self._outgoing) and self.stream in self.connection.calls
 
     def take_in(self, data: bytes) -> None:
         """Hand the messages in this data to the receiver, keep the rest for the next."""
@@ -257,7 +258,10 @@ class Connection:
         self._max_streams = max_streams
         self._accept = accept
         self._wake = wake
-        self._calls: dict[int, Call] = {}
+        self.calls: dict[int, Call] = {}
+        """Those that are open, by stream."""
+        self.waiting: dict[int, Call] = {}
+        """Calls that have something to send which a window did not let go."""
         self._out: list[bytes | memoryview] = []
         self._in = bytearray()
         self.began = False
@@ -267,7 +271,7 @@ class Connection:
         self._credit = RECEIVE_WINDOW
         self._uncredited = 0
         self._stream_window = frames.DEFAULT_WINDOW
-        self._decoder = Decoder(max_header_list_size=MAX_HEADER_BYTES)
+        self._headers = HeaderReader(MAX_HEADER_BYTES)
         self._block: tuple[int, int, bytearray] | None = None  # stream, flags, header block so far
         self.emit(
             frames.build_settings(
@@ -309,8 +313,9 @@ class Connection:
 
     def lose(self) -> None:
         """The connection is gone: every open call is cancelled."""
-        calls = list(self._calls.values())
-        self._calls.clear()
+        calls = list(self.calls.values())
+        self.calls.clear()
+        self.waiting.clear()
         for call in calls:
             call.finished = True
             if call.receiver is not None:
@@ -324,7 +329,7 @@ class Connection:
     @property
     def is_idle(self) -> bool:
         """Whether no call is open."""
-        return not self._calls
+        return not self.calls
 
     def credit(self, call: Call) -> None:
         """The client may send as much as a call has taken in."""
@@ -334,7 +339,8 @@ class Connection:
 
     def forget(self, call: Call) -> None:
         """The call's stream is closed: it was answered."""
-        self._calls.pop(call.stream, None)
+        self.calls.pop(call.stream, None)
+        self.waiting.pop(call.stream, None)
         self._resets = max(0, self._resets - 1)
 
     # --- inwards ----------------------------------------------------------------------------
@@ -391,7 +397,7 @@ class Connection:
             self.emit(frames.build_window_update(0, self._uncredited))
             self._credit += self._uncredited
             self._uncredited = 0
-        call = self._calls.get(stream)
+        call = self.calls.get(stream)
         if call is None or call.half_closed:
             self._validate_opened(stream)
             return  # the rest of a call that has ended meanwhile
@@ -434,28 +440,26 @@ class Connection:
             return
         self._block = None
         try:
-            headers = {
-                _text(name): _text(value) for name, value in self._decoder.decode(bytes(block))
-            }
+            headers = self._headers.decode(bytes(block))
         except (HPACKError, UnicodeDecodeError):
             raise ConnectionFault(frames.COMPRESSION_ERROR, "unreadable headers") from None
         self._open(stream, bool(first_flags & frames.END_STREAM), headers)
 
     def _open(self, stream: int, ends: bool, headers: Mapping[str, str]) -> None:
-        if stream in self._calls:  # trailers
+        if stream in self.calls:  # trailers
             if ends:
-                self._half_close(self._calls[stream])
+                self._half_close(self.calls[stream])
             return
         if stream <= self._last_stream:
             return  # trailers of a call that has ended meanwhile
         if not stream % 2:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "clients open odd streams")
         self._last_stream = stream
-        if len(self._calls) >= self._max_streams or self.is_leaving:
+        if len(self.calls) >= self._max_streams or self.is_leaving:
             self.emit(frames.build_reset(stream, frames.REFUSED_STREAM))
             return
         call = Call(self, stream, headers, self._stream_window)
-        self._calls[stream] = call
+        self.calls[stream] = call
         call.half_closed = ends
         if not headers.get("content-type", "").startswith("application/grpc"):
             call.finish(INTERNAL, "the content type is not application/grpc")
@@ -481,7 +485,8 @@ class Connection:
     def _receive_reset(self, flags: int, stream: int, payload: bytes) -> None:
         frames.read_uint32(payload, "RST_STREAM")
         self._validate_opened(stream)
-        call = self._calls.pop(stream, None)
+        call = self.calls.pop(stream, None)
+        self.waiting.pop(stream, None)
         if call is None:
             return
         self._resets += 1
@@ -501,7 +506,7 @@ class Connection:
                 if value > frames.MAX_WINDOW:
                     raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "a window is too large")
                 change, self._stream_window = value - self._stream_window, value
-                for call in self._calls.values():
+                for call in self.calls.values():
                     call.window += change
             elif name == frames.MAX_FRAME_SIZE:
                 if not frames.SMALLEST_FRAME_LIMIT <= value <= frames.LARGEST_FRAME_LIMIT:
@@ -534,7 +539,7 @@ class Connection:
             self._push_all()
             return
         self._validate_opened(stream)
-        call = self._calls.get(stream)
+        call = self.calls.get(stream)
         if call is not None:
             call.window += increment
             if call.window > frames.MAX_WINDOW:
@@ -543,17 +548,14 @@ class Connection:
                 call.push()
 
     def _push_all(self) -> None:
-        for call in list(self._calls.values()):
+        calls, self.waiting = self.waiting, {}
+        for call in calls.values():
             if call.is_waiting:
                 call.push()
 
     def _validate_opened(self, stream: int) -> None:
         if stream > self._last_stream or not stream % 2:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "a frame on a stream that is not open")
-
-
-def _text(raw: bytes | str) -> str:
-    return raw if isinstance(raw, str) else raw.decode("latin-1")
 
 
 _HANDLERS = {

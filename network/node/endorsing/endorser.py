@@ -116,7 +116,8 @@ class Endorser:
             # What stands where on this machine is its operator's business, not the client's.
             log.error("[%s][%.8s] %s", channel_id, transaction.tx_id, error)
             return build_error("this peer's ledger cannot be used: its log says why")
-        log.info(
+        # Not at info: a line a proposal costs as much as a signature.
+        log.debug(
             "[%s][%.8s] finished chaincode: %s duration: %dms status: %d",
             channel_id, transaction.tx_id, chaincode,
             (time.monotonic() - started) * 1000, reply.response.status,

@@ -142,9 +142,9 @@ class Gateway:
         else:
             plan = await self._plan_from_first(channel, chaincode, signed, opened)
         while not plan.complete and (endorsers := plan.next_endorsers()):
-            exhausted = await asyncio.gather(
-                *(self._collect(channel, plan, endorser, signed) for endorser in endorsers)
-            )
+            asking = [self._collect(channel, plan, endorser, signed) for endorser in endorsers]
+            # One needs no task of its own.
+            exhausted = await asyncio.gather(*asking) if len(asking) > 1 else [await asking[0]]
             plan.abandon(endorser for endorser in exhausted if endorser is not None)
         if not plan.complete:
             raise GatewayError(
