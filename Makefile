@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo demo-clean test conformance lint fix protos protos-check schema schema-check events phi-search clean python-check
+.PHONY: help dev demo demo-clean test conformance crash fuzz lint fix protos protos-check schema schema-check events phi-search clean python-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,13 @@ test: $(STAMP) ## Run every test
 
 conformance: $(STAMP) ## Run the tests beside Fabric's own programs (FABRIC_BIN), at full length
 	CONFORMANCE_TRANSACTIONS=10000 $(BIN)/python -m pytest -s tests/conformance $(PYTEST_ARGS)
+
+crash: $(STAMP) ## Kill nodes under load 200 times; nothing acknowledged may be lost
+	CRASH_KILLS=$${CRASH_KILLS:-200} $(BIN)/python -m pytest -s tests/journeys/test_kills.py $(PYTEST_ARGS)
+
+fuzz: $(STAMP) ## Send mutants to every entry and judge random blocks, for a long time
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-3000} DIFFERENTIAL_BLOCKS=$${DIFFERENTIAL_BLOCKS:-2000} \
+	  $(BIN)/python -m pytest tests/network/fuzz tests/network/differential $(PYTEST_ARGS)
 
 lint: $(STAMP) protos-check schema-check ## Check style, types, floors and generated files
 	$(BIN)/ruff check .

@@ -233,13 +233,13 @@ def add_affiliation(call: Call) -> Body:
 def _issue(call: Call, identity: Registration) -> Body:
     body = call.body
     _validate_ca_name(call, body)
-    requests = body.get("attr_reqs")
+    requests = _list(body, "attr_reqs")
     pem = call.authority.issue(
         identity,
         Enrollment(
             csr_pem=_text(body, "certificate_request").encode(),
             profile=_text(body, "profile", ""),
-            hosts=tuple(str(host) for host in body.get("hosts") or ()),
+            hosts=tuple(map(_host, _list(body, "hosts") or ())),
             attributes=None if requests is None else tuple(map(_attribute_request, requests)),
         ),
     )
@@ -266,9 +266,9 @@ def _registration(
     default_type = known.type if known else caller.type
     default_affiliation = known.affiliation if known else caller.affiliation
     affiliation = _text(body, "affiliation", "") or default_affiliation
-    attributes = body.get("attrs")
+    attributes = _list(body, "attrs")
     limit = body.get("max_enrollments")
-    if limit is not None and (not isinstance(limit, int) or limit < -1):
+    if limit is not None and (not isinstance(limit, int) or not -1 <= limit < 1 << 31):
         raise EnrollmentRefused(
             400, Code.INVALID_MAX_ENROLLMENTS, "max_enrollments is -1 (no limit) or a count"
         )
@@ -285,17 +285,17 @@ def _registration(
 
 
 def _attribute(entry: object) -> Attribute:
-    match entry:
-        case {"name": str(name), "value": str(value), **rest}:
-            return Attribute(name, value, bool(rest.get("ecert", False)))
-    raise EnrollmentRefused(400, Code.BAD_BODY, "An attribute has a name and a value, both text")
+    if not isinstance(entry, dict) or not {"name", "value"} <= entry.keys():
+        raise EnrollmentRefused(
+            400, Code.BAD_BODY, "An attribute has a name and a value, both text"
+        )
+    return Attribute(_text(entry, "name"), _text(entry, "value"), bool(entry.get("ecert", False)))
 
 
 def _attribute_request(entry: object) -> AttributeRequest:
-    match entry:
-        case {"name": str(name), **rest}:
-            return AttributeRequest(name, bool(rest.get("optional", False)))
-    raise EnrollmentRefused(400, Code.BAD_BODY, "An attribute request has a name")
+    if not isinstance(entry, dict) or "name" not in entry:
+        raise EnrollmentRefused(400, Code.BAD_BODY, "An attribute request has a name")
+    return AttributeRequest(_text(entry, "name"), bool(entry.get("optional", False)))
 
 
 def _identity(identity: Registration) -> Body:
@@ -329,7 +329,23 @@ def _text(body: Body, field: str, default: str | None = None) -> str:
         raise EnrollmentRefused(400, Code.BAD_BODY, f"The request lacks '{field}'")
     if not isinstance(value, str):
         raise EnrollmentRefused(400, Code.BAD_BODY, f"'{field}' must be text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        # JSON can write half a surrogate pair, which nothing else can.
+        raise EnrollmentRefused(400, Code.BAD_BODY, f"'{field}' is no Unicode text") from None
     return value
+
+
+def _list(body: Body, field: str) -> list[object] | None:
+    value = body.get(field)
+    if value is not None and not isinstance(value, list):
+        raise EnrollmentRefused(400, Code.BAD_BODY, f"'{field}' must be a list")
+    return value
+
+
+def _host(entry: object) -> str:
+    return _text({"hosts": entry}, "hosts")
 
 
 def _time(body: Body, field: str) -> datetime | None:
