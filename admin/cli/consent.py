@@ -1,6 +1,6 @@
 """`medfabric consent`: what patients allow."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,8 +11,11 @@ from admin.cli.watching import build_watch
 from admin.output import Output, shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from admin.procedures.care.consents import Draft
     from admin.procedures.networks.health import Committed
-    from chaincode.consent.model import Consent, ConsentReceipt, Decision
+    from chaincode.consent.model import Consent, ConsentReceipt, DataItem, Decision
 
 group = Group(
     "consent",
@@ -39,10 +42,39 @@ _DIALECT = click.option(
     show_default=True,
     help="How nested provision.type is read.",
 )
+_HANDLES = click.option(
+    "--handle",
+    "handles",
+    multiple=True,
+    metavar="REFERENCE=HANDLE",
+    help="What a reference in the file stands for, such as Organization/1=org:CityClinicMSP.",
+)
 _PURPOSE = click.option(
     "--purpose", required=True, metavar="CODE", help="v3-ActReason: TREAT, HPAYMT, HRESCH, …"
 )
-_ACTION = click.option("--action", default="access", show_default=True, metavar="CODE")
+_ACTION = click.option(
+    "--action",
+    type=click.Choice(["access", "use", "disclose", "collect", "correct"]),
+    default="access",
+    show_default=True,
+)
+
+
+def _data_options(function: Any) -> Any:
+    for option in (
+        click.option(
+            "--type", "resource_type", metavar="TYPE", help="Of the record, such as Claim."
+        ),
+        click.option(
+            "--label", "labels", multiple=True, metavar="CODE", help="N, R, PSY …; repeat for more."
+        ),
+        click.option(
+            "--code", "codes", multiple=True, metavar="SYSTEM|CODE", help="In it; repeat for more."
+        ),
+        click.option("--authored", metavar="DATE", help="When it was written."),
+    ):
+        function = option(function)
+    return function
 
 
 @group.command(
@@ -51,15 +83,25 @@ _ACTION = click.option("--action", default="access", show_default=True, metavar=
 @click.argument("file", metavar="FILE")
 @_PATIENT
 @_DIALECT
+@_HANDLES
 @channel_option
 @with_context
-def grant(context: Context, file: str, patient: str, dialect: str, channel: str | None) -> None:
-    """Write the consent in FILE (- is standard input) for a patient."""
-    from admin.fhir.reading import read_source
-    from admin.procedures.care.consents import Consents, read_draft
-    from chaincode.consent.fhir import Dialect
+def grant(
+    context: Context,
+    file: str,
+    patient: str,
+    dialect: str,
+    handles: tuple[str, ...],
+    channel: str | None,
+) -> None:
+    """Write the consent in FILE (- is standard input) for a patient.
 
-    draft = read_draft(read_source(file), patient, Dialect(dialect))
+    What the file says is normalised; an element that cannot be enforced is refused by its path.
+    See first what becomes of it: medfabric consent read FILE.
+    """
+    from admin.procedures.care.consents import Consents
+
+    draft = _read_draft(context, file, patient, dialect, handles)
 
     async def work() -> "Committed[ConsentReceipt]":
         async with open_health(context, channel) as session:
@@ -75,17 +117,22 @@ def grant(context: Context, file: str, patient: str, dialect: str, channel: str 
 @click.argument("file", metavar="FILE")
 @_PATIENT
 @_DIALECT
+@_HANDLES
 @channel_option
 @with_context
 def amend(
-    context: Context, consent: str, file: str, patient: str, dialect: str, channel: str | None
+    context: Context,
+    consent: str,
+    file: str,
+    patient: str,
+    dialect: str,
+    handles: tuple[str, ...],
+    channel: str | None,
 ) -> None:
     """Replace CONSENT's directive by the one in FILE."""
-    from admin.fhir.reading import read_source
-    from admin.procedures.care.consents import Consents, read_draft
-    from chaincode.consent.fhir import Dialect
+    from admin.procedures.care.consents import Consents
 
-    draft = read_draft(read_source(file), patient, Dialect(dialect))
+    draft = _read_draft(context, file, patient, dialect, handles)
 
     async def work() -> "Committed[ConsentReceipt]":
         async with open_health(context, channel) as session:
@@ -98,23 +145,42 @@ def amend(
 @group.command(examples="medfabric consent revoke 3ab0… --patient 7c1f… --as PatientTrust/amelia")
 @click.argument("consent", metavar="CONSENT")
 @_PATIENT
-@click.option("--reason", default="patient-request", show_default=True, metavar="CODE")
+@click.option(
+    "--reason",
+    type=click.Choice(
+        ["patient-request", "superseded", "entered-in-error", "delegation-ended", "deceased"]
+    ),
+    default="patient-request",
+    show_default=True,
+)
+@click.option(
+    "--document", metavar="FILE", help="What the patient signed; a custodian must name it."
+)
 @yes_option
 @channel_option
 @with_context
 def revoke(
-    context: Context, consent: str, patient: str, reason: str, yes: bool, channel: str | None
+    context: Context,
+    consent: str,
+    patient: str,
+    reason: str,
+    document: str | None,
+    yes: bool,
+    channel: str | None,
 ) -> None:
     """Make CONSENT inactive from now on; what was decided before stays as it is."""
+    from admin.fhir.reading import read_source
     from admin.procedures.care.consents import Consents
 
+    signed = read_source(document) if document else None
     if not yes:
         click.confirm(f"Revoke consent {shorten(consent)}?", abort=True, err=True)
 
     async def work() -> "Committed[ConsentReceipt]":
         async with open_health(context, channel) as session:
             consents = Consents(session.surroundings, session.health)
-            return await consents.revoke(await consents.resolve(patient, consent), reason)
+            handle = await consents.resolve(patient, consent)
+            return await consents.revoke(handle, reason, signed)
 
     _show_receipt(context, "revoked", context.run(work()))
 
@@ -140,12 +206,25 @@ def list_(context: Context, patient: str, channel: str | None) -> None:
 @click.argument("consent", metavar="CONSENT")
 @_PATIENT
 @click.option("--history", is_flag=True, help="All versions, oldest first.")
+@click.option("--fhir", type=click.Choice(["R4", "R5"]), help="As a FHIR Consent of this release.")
 @channel_option
 @with_context
-def show(context: Context, consent: str, patient: str, history: bool, channel: str | None) -> None:
+def show(
+    context: Context,
+    consent: str,
+    patient: str,
+    history: bool,
+    fhir: str | None,
+    channel: str | None,
+) -> None:
     """CONSENT's rules as the ledger keeps them, or its versions."""
-    from admin.procedures.care.consents import Consents
+    import json
+
+    from admin.procedures.care.consents import Consents, build_fhir
     from chaincode import canonical
+
+    if history and fhir:
+        raise click.UsageError("--history and --fhir exclude each other")
 
     async def work() -> "list[Consent]":
         async with open_health(context, channel) as session:
@@ -157,9 +236,7 @@ def show(context: Context, consent: str, patient: str, history: bool, channel: s
     if history:
         _show_table(context, found, "")
         return
-    import json
-
-    plain = canonical.to_wire(found[0])
+    plain = build_fhir(found[0], fhir) if fhir else canonical.to_wire(found[0])
     context.output.result(plain, json.dumps(plain, indent=2))
 
 
@@ -167,16 +244,24 @@ def show(context: Context, consent: str, patient: str, history: bool, channel: s
 @click.argument("patient", metavar="PATIENT")
 @_PURPOSE
 @_ACTION
+@_data_options
 @channel_option
 @with_context
-def check(context: Context, patient: str, purpose: str, action: str, channel: str | None) -> None:
-    """Would who acts be let have the patient's record for a purpose? Nothing is recorded."""
+def check(
+    context: Context, patient: str, purpose: str, action: str, channel: str | None, **data: Any
+) -> None:
+    """Would who acts be let have the patient's record for a purpose? Nothing is recorded.
+
+    Without --type, --label, --code and --authored the question is about the whole record, of which
+    parts may have to be left out; with them about one record of which that is known, and nothing
+    else.
+    """
     from chaincode import canonical
     from chaincode.consent.model import Decision, EvaluationRequest
 
     async def work() -> "Decision":
         async with open_health(context, channel) as session:
-            request = EvaluationRequest(patient, purpose, action)
+            request = EvaluationRequest(patient, purpose, action, _items(data))
             return await session.health.evaluate("consent:Evaluate", request, result=Decision)
 
     decision = context.run(work())
@@ -184,7 +269,8 @@ def check(context: Context, patient: str, purpose: str, action: str, channel: st
     context.output.result(
         canonical.to_wire(decision),
         f"{decision.verdict.value}  by {_ground(decision)}"
-        + (f"\n  obligations: {duties}" if duties else ""),
+        + (f"\n  obligations: {duties}" if duties else "")
+        + "".join(f"\n  problem: {problem}" for problem in decision.problems),
     )
 
 
@@ -192,16 +278,19 @@ def check(context: Context, patient: str, purpose: str, action: str, channel: st
 @click.argument("patient", metavar="PATIENT")
 @_PURPOSE
 @_ACTION
+@_data_options
 @channel_option
 @with_context
-def explain(context: Context, patient: str, purpose: str, action: str, channel: str | None) -> None:
+def explain(
+    context: Context, patient: str, purpose: str, action: str, channel: str | None, **data: Any
+) -> None:
     """As check, and why, in words."""
     from chaincode import canonical
     from chaincode.consent.model import EvaluationRequest, Explanation
 
     async def work() -> "Explanation":
         async with open_health(context, channel) as session:
-            request = EvaluationRequest(patient, purpose, action)
+            request = EvaluationRequest(patient, purpose, action, _items(data))
             return await session.health.evaluate("consent:Explain", request, result=Explanation)
 
     explanation = context.run(work())
@@ -216,7 +305,17 @@ def explain(context: Context, patient: str, purpose: str, action: str, channel: 
     examples="medfabric consent break-glass 7c1f… --reason unconscious --as CityClinic/dr.lee",
 )
 @click.argument("patient", metavar="PATIENT")
-@click.option("--reason", required=True, metavar="CODE", help="Why, as a code.")
+@click.option(
+    "--reason",
+    required=True,
+    type=click.Choice(
+        [
+            *("life-threatening", "unconscious", "incapacitated", "unable-to-consent"),
+            *("patient-unreachable", "disaster", "threat-to-others", "newborn-emergency"),
+        ]
+    ),
+    help="Why, as a code.",
+)
 @click.option("--purpose", type=click.Choice(["BTG", "ETREAT"]), default="BTG", show_default=True)
 @click.option("--minutes", type=click.IntRange(min=1), help="How long [the consortium's limit].")
 @yes_option
@@ -298,6 +397,71 @@ group.add_command(
         ],
     )
 )
+
+
+@group.command(
+    examples=[
+        "medfabric consent read consent.json",
+        "medfabric consent read consent.json --handle Organization/1=org:CityClinicMSP",
+    ]
+)
+@click.argument("file", metavar="FILE")
+@_DIALECT
+@_HANDLES
+@with_context
+def read(context: Context, file: str, dialect: str, handles: tuple[str, ...]) -> None:
+    """What would become of the consent in FILE: its rules, and what only the file keeps.
+
+    Nothing is sent and no network is needed. FILE is checked as `consent grant` checks it.
+    """
+    import json
+
+    from chaincode import canonical
+    from chaincode.consent.levels import find_level
+
+    draft = _read_draft(context, file, "", dialect, handles)
+    found = {
+        "directive": canonical.to_wire(draft.directive),
+        "level": find_level(draft.directive).name.lower(),
+        "leftBehind": list(draft.left_behind),
+    }
+
+    def human(output: Output) -> None:
+        output.line(json.dumps(found["directive"], indent=2))
+        output.line(f"IHE PCF level: {found['level']}")
+        output.line(f"in the file alone: {', '.join(draft.left_behind) or 'nothing'}")
+
+    context.output.result(found, human)
+
+
+def _read_draft(
+    context: Context, file: str, patient: str, dialect: str, handles: tuple[str, ...]
+) -> "Draft":
+    from admin.fhir.reading import read_source
+    from admin.procedures.care.consents import read_draft, read_handles
+    from chaincode.consent.fhir import Dialect
+
+    known = read_handles(handles)
+    draft = read_draft(read_source(file), patient, Dialect(dialect), known)
+    if draft.left_behind:
+        context.output.detail(f"stays in the file alone: {', '.join(draft.left_behind)}")
+    return draft
+
+
+def _items(data: "Mapping[str, Any]") -> "tuple[DataItem, ...]":
+    """One record of which so much is known; nothing where nothing was said."""
+    from chaincode.consent.model import DataItem
+
+    if not any(data.values()):
+        return ()
+    return (
+        DataItem(
+            resource_type=data["resource_type"] or "",
+            labels=data["labels"] or None,
+            codes=data["codes"] or None,
+            authored=data["authored"],
+        ),
+    )
 
 
 def _show_receipt(context: Context, verb: str, done: "Committed[ConsentReceipt]") -> None:

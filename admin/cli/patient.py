@@ -103,7 +103,18 @@ def show(context: Context, patient: str, channel: str | None) -> None:
     type=click.Choice(["consent", "access", "audit", "delegate"]),
     help="What the delegate may do; repeat for more.",
 )
+@click.option("--from", "since", metavar="DATE", help="The first day [at once].")
 @click.option("--until", metavar="DATE", help="The last day, such as 2027-06-30.")
+@click.option(
+    "--purpose", "purposes", multiple=True, metavar="CODE", help="Access for this alone; repeat."
+)
+@click.option(
+    "--withhold",
+    "withheld",
+    multiple=True,
+    metavar="CODE",
+    help="Sensitivity kept from the delegate, such as ADOL or SEX; repeat for more.",
+)
 @click.option("--commitment", default="", metavar="HEX", help="SHA-256 that binds the document.")
 @channel_option
 @with_context
@@ -114,7 +125,10 @@ def delegate(
     msp_id: str,
     basis: str,
     scopes: tuple[str, ...],
+    since: str | None,
     until: str | None,
+    purposes: tuple[str, ...],
+    withheld: tuple[str, ...],
     commitment: str,
     channel: str | None,
 ) -> None:
@@ -136,7 +150,9 @@ def delegate(
                 delegate_msp_id=msp_id,
                 basis=Basis(basis),
                 scope=tuple(Scope(scope) for scope in scopes),
-                period=Period(end=until),
+                period=Period(since, until),
+                purposes=purposes,
+                withheld=withheld,
                 commitment=commitment,
             )
             return await session.health.submit("directory:Delegate", request, result=Delegation)
@@ -144,6 +160,32 @@ def delegate(
     done = context.run(work())
     context.output.result(
         canonical.to_wire(done.value), f"✓ delegation {done.value.id} granted in {done.place}"
+    )
+
+
+@group.command(examples="medfabric patient undelegate 7c1f… 91ab… --as PatientTrust/amelia")
+@click.argument("patient", metavar="HANDLE")
+@click.argument("delegation", metavar="DELEGATION")
+@channel_option
+@with_context
+def undelegate(context: Context, patient: str, delegation: str, channel: str | None) -> None:
+    """End a delegation from now on, and with it what was passed on from it.
+
+    By the patient, the custodian, or the delegate themself. DELEGATION is its id, as
+    `patient delegates` shows it.
+    """
+    from chaincode import canonical
+    from chaincode.directory.model import Delegation
+
+    async def work() -> "Committed[Delegation]":
+        async with open_health(context, channel) as session:
+            return await session.health.submit(
+                "directory:RevokeDelegation", patient, delegation, result=Delegation
+            )
+
+    done = context.run(work())
+    context.output.result(
+        canonical.to_wire(done.value), f"✓ delegation {done.value.id} ended in {done.place}"
     )
 
 

@@ -57,6 +57,16 @@ def parse_resource(source: SourceFile, *types: str, line: int | None = None) -> 
     return resource
 
 
+def parse_json(source: SourceFile) -> Resource:
+    """Return the JSON object in the bytes, without knowing what it is. Raises FaultError."""
+    return _parse_json(source.raw, source.name)
+
+
+def validate_r5(kind: str, source: SourceFile) -> None:
+    """Raise FaultError unless the bytes are a valid FHIR R5 resource of this type."""
+    _validate(kind, source.raw, source.name, release="R5")
+
+
 def parse_lines(source: SourceFile, *types: str) -> Iterator[tuple[int, Resource]]:
     """Yield (line number, resource) of an NDJSON file, empty lines left out. Raises FaultError."""
     for number, raw in enumerate(source.raw.splitlines(), 1):
@@ -93,32 +103,35 @@ def _parse_json(raw: bytes, where: str) -> Resource:
     return value
 
 
-def _validate(kind: str, raw: bytes, where: str) -> None:
+def _validate(kind: str, raw: bytes, where: str, release: str = "R4") -> None:
     # Imported here: the models of all of FHIR take a while to load.
-    from fhir.resources.R4B import get_fhir_model_class
+    from fhir.resources import get_fhir_model_class as get_r5_model_class
+    from fhir.resources.R4B import get_fhir_model_class as get_r4_model_class
     from pydantic import ValidationError
 
     try:
-        model = get_fhir_model_class(kind)
+        model = (get_r4_model_class if release == "R4" else get_r5_model_class)(kind)
     except (LookupError, ValueError):
-        raise input_error(f"FHIR R4 has no resource type {_shown(kind)}", "", where) from None
+        raise input_error(
+            f"FHIR {release} has no resource type {_shown(kind)}", "", where
+        ) from None
     try:
         model.model_validate_json(raw)
     except ValidationError as error:
         problems = tuple(
-            f"{kind}.{'.'.join(str(part) for part in one['loc'])}: {_said(one['type'])}"
+            f"{kind}.{'.'.join(str(part) for part in one['loc'])}: {_said(one['type'], release)}"
             for one in error.errors(include_input=False, include_url=False)[:MAX_PROBLEMS]
         )
         more = error.error_count() - 1
         first = problems[0] + (f" (and {more} more, see -v)" if more else "")
         raise input_error(
-            f"not a valid FHIR R4 {kind}: {first}", "correct the field", where, problems
+            f"not a valid FHIR {release} {kind}: {first}", "correct the field", where, problems
         ) from None
 
 
 _SAID = {
     "missing": "is missing",
-    "extra_forbidden": "is no field of FHIR R4",
+    "extra_forbidden": "is no field of FHIR {release}",
     "list_type": "must be a list",
     "model_type": "must be an object",
     "string_type": "must be text",
@@ -126,9 +139,10 @@ _SAID = {
 }
 
 
-def _said(kind: str) -> str:
+def _said(kind: str, release: str) -> str:
     kind = kind.rpartition(".")[2]  # FHIR's own rules are named after pydantic's
-    return _SAID.get(kind, f"has a wrong value ({kind.replace('_', ' ')})")
+    said = _SAID.get(kind, f"has a wrong value ({kind.replace('_', ' ')})")
+    return said.format(release=release)
 
 
 def _shown(kind: str) -> str:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from chaincode.consent import codes
+from chaincode.consent.elements import OBLIGATION
 from chaincode.consent.fhir import NAMES
 from chaincode.consent.model import Consent, Effect, Meaning, Party, Period, Rule, Status
 from chaincode.errors import InvalidArgument
 
+_CATEGORY = {"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}
 _R4_STATUS = {
     Status.NOT_DONE: "rejected",
     Status.UNKNOWN: "inactive",
@@ -36,11 +38,13 @@ def build_r4(consent: Consent) -> dict[str, Any]:
         "id": consent.id,
         "meta": {"versionId": str(consent.version)},
         "status": _R4_STATUS.get(consent.status, consent.status.value),
+        "identifier": _identify(consent),
         "scope": {"coding": [{"system": codes.CONSENT_SCOPE, "code": directive.scope}]},
-        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "category": [_CATEGORY],
         "patient": _reference(f"patient:{consent.patient}"),
         "dateTime": consent.granted_at.isoformat().replace("+00:00", "Z"),
     }
+    resource |= _extend(consent)
     rules = [p for p in directive.policies if p.rpartition("|")[0] or "/" not in p]
     uris = [p for p in directive.policies if p not in rules]
     if uris:
@@ -58,7 +62,8 @@ def build_r5(consent: Consent) -> dict[str, Any]:
     """Return the consent as a FHIR R5 resource, the base decision at `Consent.decision`.
 
     Raises:
-        InvalidArgument: the base rule has a context beside its period, which R5 cannot say.
+        InvalidArgument: the base rule has a context beside its period, or a rule a class, which R5
+            cannot say.
     """
     directive = consent.directive
     assert directive.decision is not None
@@ -71,17 +76,25 @@ def build_r5(consent: Consent) -> dict[str, Any]:
         "id": consent.id,
         "meta": {"versionId": str(consent.version)},
         "status": _R5_STATUS.get(consent.status, consent.status.value),
-        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "identifier": _identify(consent),
+        "category": [
+            _CATEGORY,
+            {"coding": [{"system": codes.CONSENT_SCOPE, "code": directive.scope}]},
+        ],
         "subject": _reference(f"patient:{consent.patient}"),
         "date": consent.granted_at.date().isoformat(),
         "decision": directive.decision.value,
     }
+    resource |= _extend(consent)
     if directive.rule.period is not None:
         resource["period"] = _period(directive.rule.period)
     if directive.policies:
         resource["regulatoryBasis"] = [{"coding": [_coding(p)]} for p in directive.policies]
     if directive.rule.exceptions:
-        resource["provision"] = [_provision_r5(rule) for rule in directive.rule.exceptions]
+        resource["provision"] = [
+            _provision_r5(rule, f"directive.rule.exceptions[{i}]")
+            for i, rule in enumerate(directive.rule.exceptions)
+        ]
     return resource
 
 
@@ -106,18 +119,24 @@ def _provision_r4(rule: Rule, effect: Effect, path: str) -> dict[str, Any]:
     return provision
 
 
-def _provision_r5(rule: Rule) -> dict[str, Any]:
+def _provision_r5(rule: Rule, path: str) -> dict[str, Any]:
     provision = _common(rule)
-    if rule.classes:
-        provision["class"] = [_coding(c) for c in rule.classes]
-    if rule.resource_types:
-        provision["resourceType"] = [
-            {"system": codes.RESOURCE_TYPES, "code": t} for t in rule.resource_types
-        ]
+    prefix = codes.RESOURCE_TYPES + "|"
+    listed = [c.removeprefix(prefix) for c in rule.classes if c.startswith(prefix)]
+    if len(listed) < len(rule.classes) or (listed and rule.resource_types):
+        raise InvalidArgument(
+            f"{path}.classes: R5 has no class, only resource types and document types; export as R4"
+        )
+    types = [*listed, *rule.resource_types]
+    if types:
+        provision["resourceType"] = [{"system": codes.RESOURCE_TYPES, "code": t} for t in types]
     if rule.document_types:
         provision["documentType"] = [_coding(c) for c in rule.document_types]
     if rule.exceptions:
-        provision["provision"] = [_provision_r5(nested) for nested in rule.exceptions]
+        provision["provision"] = [
+            _provision_r5(nested, f"{path}.exceptions[{i}]")
+            for i, nested in enumerate(rule.exceptions)
+        ]
     return provision
 
 
@@ -154,6 +173,21 @@ def _common(rule: Rule) -> dict[str, Any]:
             for d in rule.data
         ]
     return found
+
+
+def _identify(consent: Consent) -> list[dict[str, str]]:
+    """What a disclosure names: the consent's handle, and the digest of its directive."""
+    names = {"consent": consent.id, "directive": consent.digest}
+    return [{"system": NAMES + kind, "value": value} for kind, value in names.items() if value]
+
+
+def _extend(consent: Consent) -> dict[str, Any]:
+    """Obligations, for which FHIR's Consent has no element."""
+    carried = [
+        {"url": OBLIGATION, "valueCoding": {"system": codes.ACT_CODE, "code": code}}
+        for code in consent.directive.obligations
+    ]
+    return {"extension": carried} if carried else {}
 
 
 def _actor(party: Party) -> dict[str, Any]:

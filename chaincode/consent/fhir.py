@@ -3,17 +3,21 @@
 Three readings of `provision.type` are in use, because R4's text and R4's practice disagree; see
 `Dialect`. What cannot be read in exactly one way is refused: an ignored attribute would widen a
 consent. References become handles through the caller's `handles`; nothing else that could identify
-a person is taken over. Pure: dictionaries in, values out.
+a person is taken over: `left_behind` lists what stays in the original alone. Pure: dictionaries in,
+values out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
-from chaincode.consent import codes, implicit
+from chaincode.consent import codes, elements, implicit
+from chaincode.consent.dates import open_date, open_period
+from chaincode.consent.elements import MalformedConsent
 from chaincode.consent.model import (
     DataReference,
     Directive,
@@ -24,7 +28,6 @@ from chaincode.consent.model import (
     Rule,
     Status,
 )
-from chaincode.errors import InvalidArgument
 
 NAMES = "urn:medfabric:"
 """Identifier systems that carry handles: `urn:medfabric:org|<mspId>`, `…:user|…`, `…:record|…`."""
@@ -53,23 +56,28 @@ class FhirVersion(StrEnum):
     R5 = "R5"
 
 
-class MalformedConsent(InvalidArgument):
-    """The resource is no Consent that can be enforced; the text names the element."""
-
-
 class AmbiguousConsent(MalformedConsent):
     """The resource can be read in more than one way; the text names the element and a remedy."""
 
 
+class UnknownReference(MalformedConsent):
+    """Nobody said what a reference stands for; the text names the element."""
+
+
 @dataclass(frozen=True, slots=True)
 class NormalisedConsent:
-    """What a FHIR Consent says: the patient's handle, status, and the directive."""
+    """What a FHIR Consent says: the patient's handle, status, and the directive.
+
+    `left_behind` are the paths of elements that are in the original and nowhere else (who signed,
+    attachments, narrative): none of them limits what the directive permits.
+    """
 
     patient: str
     status: Status
     directive: Directive
     version: FhirVersion
     date: str | None = None
+    left_behind: tuple[str, ...] = ()
 
 
 def normalise(
@@ -100,21 +108,25 @@ class _Reader:
         if resource.get("resourceType") != "Consent":
             raise MalformedConsent("resourceType: expected Consent")
         _refuse(resource, "Consent", "modifierExtension", "implicitRules")
-        version = _version(resource)
+        version = read_version(resource)
+        known = elements.ROOT_R5 if version is FhirVersion.R5 else elements.ROOT_R4
+        elements.validate_root(resource, known, version.value)
         status = self._status(resource)
         _refuse_unverified(resource)
         if version is FhirVersion.R5:
             directive, subject = self._read_r5(resource), "subject"
         else:
             directive, subject = self._read_r4(resource), "patient"
+        obligations = elements.list_obligations(resource)
         # R4's invariants ppc-2 to ppc-5 never fire, so the patient's presence is checked here.
         patient = self._handle(_object(resource, subject, "Consent"), f"Consent.{subject}")
         return NormalisedConsent(
             patient=patient.removeprefix("patient:"),
             status=status,
-            directive=replace(directive, commitment=commitment),
+            directive=replace(directive, commitment=commitment, obligations=obligations),
             version=version,
-            date=resource.get("dateTime") or resource.get("date"),
+            date=_date(resource, "date" if version is FhirVersion.R5 else "dateTime"),
+            left_behind=tuple(elements.list_left_behind(resource)),
         )
 
     def _status(self, resource: Mapping[str, Any]) -> Status:
@@ -143,7 +155,8 @@ class _Reader:
             for i, p in enumerate(provisions)
         )
         rule = Rule(period=_period(resource, "period", "Consent"), exceptions=exceptions)
-        return self._with_policies(Directive(decision, rule), policies)
+        directive = Directive(decision, rule, scope=self._scope(resource))
+        return self._with_policies(directive, policies)
 
     # --- R4: the base decision at the root provision, or in policyRule -------------------------
 
@@ -156,17 +169,24 @@ class _Reader:
             raise MalformedConsent("Consent.policy: R4 needs a policy or a policyRule (ppc-1)")
         implied = _implied_by(policies)
         root = resource.get("provision")
-        scope = self._concepts_of(resource.get("scope"), "Consent.scope")
         directive = (
             self._without_provision(policies, implied)
             if root is None
             else self._with_root(root, implied)
         )
-        if scope:
-            directive = replace(directive, scope=codes.code_of(scope[0]))
+        directive = replace(directive, scope=self._scope(resource))
         if codes.EMERGENCY_ONLY_POLICY in map(codes.code_of, policies):
             directive = _emergency_only(directive)
         return self._with_policies(directive, policies)
+
+    def _scope(self, resource: Mapping[str, Any]) -> str:
+        """R4's scope; R5, and R4 where it has none, names it among the categories."""
+        named = self._concepts_of(resource.get("scope"), "Consent.scope")
+        for category in _list(resource, "category", "Consent"):
+            for coding in _list(category, "coding", "Consent.category"):
+                if coding.get("system") == codes.CONSENT_SCOPE and not named:
+                    named = [str(coding.get("code", ""))]
+        return codes.code_of(named[0]) if named else Directive(None).scope
 
     def _without_provision(self, policies: Sequence[str], implied: Effect | None) -> Directive:
         if implied is not None:
@@ -226,7 +246,9 @@ class _Reader:
     def _rule(
         self, provision: Mapping[str, Any], path: str, effect: Effect, version: FhirVersion
     ) -> Rule:
-        _refuse(provision, path, "modifierExtension", "expression")
+        r5 = version is FhirVersion.R5
+        known = elements.PROVISION_R5 if r5 else elements.PROVISION_R4
+        elements.validate_inner(provision, known, path, f"a FHIR {version.value} provision")
         stated = _effect(provision.get("type"), f"{path}.type")
         if stated is not None and stated is not effect and self.dialect is not Dialect.LEAP:
             raise AmbiguousConsent(
@@ -244,8 +266,8 @@ class _Reader:
                 self._party(a, f"{path}.actor[{i}]")
                 for i, a in enumerate(_list(provision, "actor", path))
             ),
-            actions=self._plain(provision, "action", path, codes.CONSENT_ACTION),
-            purposes=self._codings(provision, "purpose", path, codes.ACT_REASON),
+            actions=self._actions(provision, path),
+            purposes=self._purposes(provision, path),
             labels=self._labels(provision, path),
             classes=self._codings(provision, "class", path, ""),
             resource_types=tuple(
@@ -262,6 +284,7 @@ class _Reader:
         )
 
     def _party(self, actor: Mapping[str, Any], path: str) -> Party:
+        elements.validate_inner(actor, elements.ACTOR, path, "an actor")
         found = [codes.code_of(c) for c in self._concepts_of(actor.get("role"), f"{path}.role")]
         roles = [code for code in found if code in codes.PARTY_ROLES]
         if found and not roles:
@@ -275,6 +298,7 @@ class _Reader:
         return Party(reference, roles[0] if roles else "IRCP")
 
     def _data(self, data: Mapping[str, Any], path: str) -> DataReference:
+        elements.validate_inner(data, elements.DATA, path, "a provision's data")
         try:
             meaning = Meaning(data.get("meaning", ""))
         except ValueError:
@@ -284,15 +308,18 @@ class _Reader:
 
     def _handle(self, reference: Mapping[str, Any], path: str) -> str:
         """The handle of a reference; by identifier first, since that holds across organisations."""
-        identifier = reference.get("identifier") or {}
-        system, value = identifier.get("system", ""), identifier.get("value", "")
+        elements.validate_inner(reference, elements.REFERENCE, path, "a Reference")
+        identifier = reference.get("identifier")
+        if not isinstance(identifier, Mapping):
+            identifier = {}
+        system, value = str(identifier.get("system", "")), str(identifier.get("value", ""))
         if system.startswith(NAMES) and value:
             kind = system.removeprefix(NAMES)
             return f"{kind}:{value}" if kind in (*_KINDS, "record") else value
-        for key in (f"{system}|{value}", reference.get("reference", "")):
+        for key in (f"{system}|{value}", str(reference.get("reference", ""))):
             if key in self.handles:
                 return self.handles[key]
-        raise MalformedConsent(
+        raise UnknownReference(
             f"{path}: no handle is known for this reference; name it by an identifier of "
             f"{NAMES}org (or user, role, group, record), or pass its handle"
         )
@@ -302,6 +329,9 @@ class _Reader:
     def _labels(self, provision: Mapping[str, Any], path: str) -> tuple[str, ...]:
         found = []
         for i, coding in enumerate(_list(provision, "securityLabel", path)):
+            elements.validate_inner(
+                coding, elements.CODING, f"{path}.securityLabel[{i}]", "a Coding"
+            )
             code, system = coding.get("code", ""), coding.get("system", "")
             known = code in codes.CONFIDENTIALITY_RANK or code in codes.SENSITIVITIES
             if not known or system not in ("", codes.CONFIDENTIALITY_SYSTEM, codes.ACT_CODE):
@@ -319,17 +349,29 @@ class _Reader:
             _token(c, f"{path}.{name}[{i}]", bare) for i, c in enumerate(_list(element, name, path))
         )
 
-    def _plain(
-        self, element: Mapping[str, Any], name: str, path: str, system: str
-    ) -> tuple[str, ...]:
+    def _purposes(self, provision: Mapping[str, Any], path: str) -> tuple[str, ...]:
+        found = self._codings(provision, "purpose", path, codes.ACT_REASON)
+        for i, purpose in enumerate(found):
+            if "|" not in purpose and purpose not in codes.PURPOSES:
+                raise MalformedConsent(
+                    f"{path}.purpose[{i}].code: no purpose of v3 ActReason{_near(purpose)}"
+                )
+        return found
+
+    def _actions(self, provision: Mapping[str, Any], path: str) -> tuple[str, ...]:
         found = []
-        for i, concept in enumerate(_list(element, name, path)):
-            for coding in _list(concept, "coding", f"{path}.{name}[{i}]"):
-                if coding.get("system") in (None, system):
-                    found.append(str(coding.get("code", "")))
-                    break
-            else:
-                raise MalformedConsent(f"{path}.{name}[{i}]: no code of {system}")
+        for i, concept in enumerate(_list(provision, "action", path)):
+            coded = [
+                str(coding.get("code", ""))
+                for coding in _list(concept, "coding", f"{path}.action[{i}]")
+                if coding.get("system") in (None, codes.CONSENT_ACTION)
+            ]
+            if not coded or coded[0] not in codes.ACTIONS:
+                raise MalformedConsent(
+                    f"{path}.action[{i}]: no code of {codes.CONSENT_ACTION}; expected one of "
+                    + ", ".join(sorted(codes.ACTIONS))
+                )
+            found.append(coded[0])
         return tuple(found)
 
     def _concepts(self, element: Mapping[str, Any], name: str, path: str) -> tuple[str, ...]:
@@ -343,7 +385,9 @@ class _Reader:
         if concept is None:
             return []
         codings = _list(concept, "coding", path) if isinstance(concept, Mapping) else []
-        if not codings:
+        if codings:
+            elements.validate_inner(concept, elements.CONCEPT, path, "a CodeableConcept")
+        else:
             raise MalformedConsent(f"{path}: text alone cannot be enforced; give a coding")
         return [_token(c, f"{path}.coding[{i}]", "") for i, c in enumerate(codings)]
 
@@ -360,8 +404,14 @@ class _Reader:
         return replace(directive, policies=listed)
 
 
-def _version(resource: Mapping[str, Any]) -> FhirVersion:
-    r5 = {"decision", "subject", "grantor", "grantee", "regulatoryBasis", "policyBasis", "date"}
+def read_version(resource: Mapping[str, Any]) -> FhirVersion:
+    """The release in which a Consent is written, by the elements that only one release has.
+
+    Raises:
+        AmbiguousConsent: it has elements of both.
+    """
+    r5 = {"decision", "subject", "date", "period", "regulatoryBasis", "policyBasis", "policyText"}
+    r5 |= {"grantor", "grantee", "manager", "controller"}
     r4 = {"scope", "patient", "policyRule", "policy", "dateTime", "performer", "organization"}
     listed = isinstance(resource.get("provision"), list)
     if (r5 & resource.keys() or listed) and not r4 & resource.keys():
@@ -411,6 +461,11 @@ def _refuse_unverified(resource: Mapping[str, Any]) -> None:
         raise MalformedConsent("Consent.verification: says that the consent is not verified")
 
 
+def _near(purpose: str) -> str:
+    near = get_close_matches(purpose, codes.PURPOSES, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def _effect(code: Any, path: str) -> Effect | None:
     if code is None:
         return None
@@ -421,7 +476,10 @@ def _effect(code: Any, path: str) -> Effect | None:
 
 
 def _token(coding: Mapping[str, Any], path: str, bare: str) -> str:
+    elements.validate_inner(coding, elements.CODING, path, "a Coding")
     code, system = coding.get("code"), coding.get("system", "")
+    if coding.get("version"):
+        raise MalformedConsent(f"{path}.version: a code system's version cannot be enforced")
     if not code:
         raise MalformedConsent(f"{path}.code: missing")
     if bare and system in ("", bare):
@@ -435,7 +493,30 @@ def _period(element: Mapping[str, Any], name: str, path: str) -> Period | None:
         return None
     if not isinstance(found, Mapping):
         raise MalformedConsent(f"{path}.{name}: expected a Period")
-    return Period(found.get("start"), found.get("end"))
+    elements.validate_inner(found, elements.PERIOD, f"{path}.{name}", "a Period")
+    bounds = [found.get("start"), found.get("end")]
+    for side, bound in zip(("start", "end"), bounds, strict=True):
+        if bound is not None:
+            _validate_date(bound, f"{path}.{name}.{side}")
+    try:
+        open_period(*bounds)
+    except ValueError as error:
+        raise MalformedConsent(f"{path}.{name}: {error}") from None
+    return Period(*bounds)
+
+
+def _date(resource: Mapping[str, Any], name: str) -> str | None:
+    found = resource.get(name)
+    if found is not None:
+        _validate_date(found, f"Consent.{name}")
+    return found
+
+
+def _validate_date(value: Any, path: str) -> None:
+    try:
+        open_date(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise MalformedConsent(f"{path}: {error}") from None
 
 
 def _object(element: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any]:

@@ -77,8 +77,10 @@ def check_request(request: AccessRequest) -> tuple[str, ...]:
         problems.append("actor.mspId: missing")
     if not request.purpose:
         problems.append("purpose: missing")
-    if not request.action:
-        problems.append("action: missing")
+    elif request.purpose not in codes.PURPOSES and "|" not in request.purpose:
+        problems.append("purpose: not a v3 ActReason code (TREAT, HPAYMT, …) nor system|code")
+    if request.action not in codes.ACTIONS:
+        problems.append(f"action: expected one of {', '.join(sorted(codes.ACTIONS))}")
     return tuple(problems)
 
 

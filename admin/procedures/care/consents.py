@@ -2,13 +2,24 @@
 
 import json
 import secrets
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from admin.errors import input_error
-from admin.fhir.reading import Resource, SourceFile, parse_resource
+from admin.fhir.reading import Resource, SourceFile, parse_json, parse_resource, validate_r5
 from admin.procedures.networks.health import Committed, Health
 from chaincode import commitment
-from chaincode.consent.fhir import Dialect, MalformedConsent, normalise
+from chaincode.consent import export, lifecycle
+from chaincode.consent.elements import MalformedConsent
+from chaincode.consent.fhir import (
+    AmbiguousConsent,
+    Dialect,
+    FhirVersion,
+    UnknownReference,
+    normalise,
+    read_version,
+)
 from chaincode.consent.model import (
     AmendRequest,
     Consent,
@@ -17,7 +28,9 @@ from chaincode.consent.model import (
     Directive,
     GrantRequest,
     RevokeRequest,
+    Status,
 )
+from chaincode.errors import InvalidArgument
 from chaincode.table import PageRequest
 from network.client.profile import Surroundings
 
@@ -26,11 +39,15 @@ HANDLE_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A consent read from a file: its directive, and the salt that opens its commitment."""
+    """A consent read from a file: its directive, and the salt that opens its commitment.
+
+    `left_behind` are the paths of elements that only the original keeps.
+    """
 
     directive: Directive
     salt: bytes
     source: SourceFile
+    left_behind: tuple[str, ...] = ()
 
 
 class Consents:
@@ -54,10 +71,17 @@ class Consents:
         request = AmendRequest(held.id, held.version, draft.directive)
         return await self._health.submit("consent:Amend", request, result=ConsentReceipt)
 
-    async def revoke(self, consent: str, reason: str) -> Committed[ConsentReceipt]:
-        """The consent is inactive from now on."""
+    async def revoke(
+        self, consent: str, reason: str, document: SourceFile | None = None
+    ) -> Committed[ConsentReceipt]:
+        """The consent is inactive from now on; a custodian binds the patient's document."""
         held = await self.get(consent)
-        request = RevokeRequest(held.id, held.version, reason)
+        bound = ""
+        if document is not None:
+            salt = secrets.token_bytes(commitment.SALT_SIZE)
+            bound = commitment.commit(commitment.CONSENT, salt, document.raw).hex()
+            self._keep(held.id, held.version + 1, Draft(held.directive, salt, document))
+        request = RevokeRequest(held.id, held.version, reason, bound)
         return await self._health.submit("consent:Revoke", request, result=ConsentReceipt)
 
     async def get(self, consent: str, version: int = 0) -> Consent:
@@ -98,44 +122,104 @@ class Consents:
         """Keep the original and its salt with who wrote it: together they open the commitment."""
         folder = self._surroundings.folder / "consents"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        document = {"salt": draft.salt.hex(), "original": draft.source.raw.decode()}
+        original = draft.source.raw
+        try:
+            document = {"salt": draft.salt.hex(), "original": original.decode()}
+        except UnicodeDecodeError:  # a scan of what was signed
+            document = {"salt": draft.salt.hex(), "originalHex": original.hex()}
         file = folder / f"{handle}-{version}.json"
         file.touch(mode=0o600)
         file.write_text(json.dumps(document), encoding="utf-8")
 
 
-def read_draft(source: SourceFile, patient: str, dialect: Dialect) -> Draft:
+def read_draft(
+    source: SourceFile, patient: str, dialect: Dialect, handles: Mapping[str, str] | None = None
+) -> Draft:
     """Return the directive of a FHIR Consent, R4 or R5, about the patient with this handle.
 
-    Raises FaultError, naming the element that cannot be enforced.
+    Without a handle the file may be about anybody.
+
+    `handles` says what the file's other references stand for: `Organization/clinic` →
+    `org:CityClinicMSP`. Raises FaultError, naming the element that cannot be enforced.
     """
     resource = _parse(source)
     salt = secrets.token_bytes(commitment.SALT_SIZE)
     bound = commitment.commit(commitment.CONSENT, salt, source.raw)
+    known = {**(handles or {}), **_patient_handle(resource, patient)}
     try:
-        found = normalise(
-            resource, _patient_handle(resource, patient), dialect=dialect, commitment=bound.hex()
-        )
+        found = normalise(resource, known, dialect=dialect, commitment=bound.hex())
+        lifecycle.validate_directive(found.directive)
     except MalformedConsent as error:
         raise input_error(
-            f"the consent cannot be enforced as written: {error}",
-            "correct the element, or choose a --dialect",
+            f"the consent cannot be enforced as written: {error.text}",
+            _remedy(error),
             source.name,
         ) from error
-    return Draft(found.directive, salt, source)
+    except InvalidArgument as error:
+        raise input_error(
+            f"the consent cannot be enforced as written: {error.text}",
+            "correct what became of the element; see: medfabric consent read FILE",
+            source.name,
+        ) from error
+    if found.status is not Status.ACTIVE:
+        raise input_error(
+            f"Consent.status: {found.status.value}; only an active consent can be granted",
+            "have it made active first; to end one on the ledger: medfabric consent revoke",
+            source.name,
+        )
+    if patient and found.patient != patient:
+        raise input_error(
+            "the consent names another patient's handle than --patient",
+            "name the patient whom the consent is about",
+            source.name,
+        )
+    return Draft(found.directive, salt, source, found.left_behind)
+
+
+def _remedy(error: MalformedConsent) -> str:
+    if isinstance(error, AmbiguousConsent):
+        return "state it in one way, or choose the --dialect that the author meant"
+    if isinstance(error, UnknownReference):
+        return "say what it stands for, with --handle REFERENCE=HANDLE"
+    return "correct the element"
+
+
+def read_handles(pairs: Iterable[str]) -> dict[str, str]:
+    """Return what references stand for, from `REFERENCE=HANDLE` pairs. Raises FaultError."""
+    found = {}
+    for pair in pairs:
+        reference, _, handle = pair.rpartition("=")
+        if not reference or not handle:
+            raise input_error(
+                f"--handle {pair!r} is not REFERENCE=HANDLE",
+                "such as --handle Organization/clinic=org:CityClinicMSP",
+            )
+        found[reference] = handle
+    return found
+
+
+def build_fhir(consent: Consent, release: str) -> dict[str, Any]:
+    """Return a stored consent as FHIR R4 or R5.
+
+    Raises FaultError: the release cannot say what the consent says.
+    """
+    build = export.build_r5 if release == FhirVersion.R5 else export.build_r4
+    try:
+        return build(consent)
+    except InvalidArgument as error:
+        raise input_error(f"FHIR {release} cannot say it: {error.text}") from error
 
 
 def _parse(source: SourceFile) -> Resource:
-    # R5 has fields that R4's model does not know; the reader itself is strict about both.
-    raw = source.raw
-    if b'"decision"' in raw or b'"regulatoryBasis"' in raw or b'"policyBasis"' in raw:
-        try:
-            resource = json.loads(raw)
-        except ValueError as error:
-            raise input_error("not JSON", "", source.name) from error
-        if isinstance(resource, dict):
-            return resource
-    return parse_resource(source, "Consent")
+    resource = parse_json(source)
+    try:
+        r5 = read_version(resource) is FhirVersion.R5
+    except MalformedConsent as error:
+        raise input_error(error.text, "write the file in one release", source.name) from error
+    if not r5 or resource.get("resourceType") != "Consent":
+        return parse_resource(source, "Consent")
+    validate_r5("Consent", source)
+    return resource
 
 
 def _patient_handle(resource: Resource, patient: str) -> dict[str, str]:

@@ -571,6 +571,10 @@ IMPLICIT = [
          _NORMAL),
     Case("HL7 rule 5", "it stands before the algorithm's default", (), ask(), "D",
          by(Combining.PERMIT_UNLESS_DENY, codes.POLICY_DENY)),
+    Case("closed", "a purpose that v3 does not know", (OPEN,), ask("TREATT"), "I", path="request"),
+    Case("closed", "a purpose of another system by its token", (OPEN,),
+         ask("http://example.org/p|trial-7"), "P"),
+    Case("closed", "an action that FHIR does not know", (OPEN,), ask(action="read"), "I"),
     Case("closed", "an unknown policy", (), ask(), "I", implicit("http://example.org/x")),
 ]
 

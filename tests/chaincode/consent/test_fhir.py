@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaincode.consent import codes, lifecycle
+from chaincode.consent.elements import MalformedConsent
 from chaincode.consent.export import build_r4, build_r5
 from chaincode.consent.fhir import (
     NAMES,
     AmbiguousConsent,
     Dialect,
     FhirVersion,
-    MalformedConsent,
     normalise,
 )
 from chaincode.consent.model import (
@@ -272,7 +272,7 @@ class TestDialects:
         assert verdict(read(resource, Dialect.LEAP), "TREAT") is Verdict.PERMIT
 
     def test_deep_down(self) -> None:
-        innermost = {"type": "permit", "labels": []}
+        innermost = {"type": "permit", "securityLabel": []}
         middle = {"type": "permit", "purpose": purposes("TREAT"), "provision": [innermost]}
         with pytest.raises(AmbiguousConsent, match=r"provision\[0\]\.provision\[0\]\.type"):
             read(r4({"type": "deny", "provision": [middle]}))
@@ -399,6 +399,56 @@ class TestPcf:
         lifecycle.validate_directive(directive)
 
 
+def provision(**elements: Any) -> dict[str, Any]:
+    return r4({"type": "permit", **elements})
+
+
+LIMIT = [{"url": "http://example.org/only-on-weekdays", "valueBoolean": True}]
+UNKNOWN: list[tuple[dict[str, Any], str]] = [
+    (provision(purposes=purposes("TREAT")), r"Consent\.provision\.purposes: .*mean purpose\?"),
+    (provision(resourceType=[]), r"Consent\.provision\.resourceType: no element of a FHIR R4"),
+    (provision(expression={"language": "text/cql"}), r"Consent\.provision\.expression: no element"),
+    (provision(extension=LIMIT), r"Consent\.provision\.extension: changes the meaning"),
+    (provision(_type={"extension": LIMIT}), r"Consent\.provision\._type"),
+    (provision(provision=[{"clas": []}]), r"provision\[0\]\.clas: .*mean class\?"),
+    (provision(period={"begin": "2026"}), r"provision\.period\.begin: no element of a Period"),
+    (provision(period={"start": 2026}), r"provision\.period\.start: not a FHIR date"),
+    (provision(period={"start": "2026-13"}), r"provision\.period\.start: month"),
+    (provision(period={"start": "2027", "end": "2026"}), r"provision\.period: the period ends"),
+    (provision(dataPeriod={"end": "soon"}), r"provision\.dataPeriod\.end: not a FHIR date"),
+    (provision(purpose=[{"code": "TREAT", "extension": LIMIT}]), r"purpose\[0\]\.extension"),
+    (provision(code=[{"coding": [{"code": "1", "version": "2"}]}]), r"code\[0\].*\.version"),
+    (provision(purpose=purposes("TREATT")), r"purpose\[0\]\.code: .*did you mean TREAT\?"),
+    (provision(action=[concept("read", codes.CONSENT_ACTION)]), r"action\[0\]: .*expected one of"),
+    (provision(actor=[{"name": "x"}]), r"actor\[0\]\.name: no element of an actor"),
+    (provision(data=[{"meaning": "instance", "extension": LIMIT}]), r"data\[0\]\.extension"),
+    (
+        r4({"type": "permit"}, purpose=purposes("TREAT")),
+        r"Consent\.purpose: no element of a FHIR R4",
+    ),
+    (r4({"type": "permit"}, _status={"extension": LIMIT}), r"Consent\._status"),
+    (r4({"type": "permit"}, dateTime="yesterday"), r"Consent\.dateTime: not a FHIR date"),
+    (r4({"type": "permit"}, dateTime=["2026"]), r"Consent\.dateTime: not a FHIR date"),
+    (
+        r4(
+            {"type": "permit"},
+            extension=[{"url": "http://hl7.org/fhir/5.0/StructureDefinition/Consent.decision"}],
+        ),
+        r"Consent\.extension\[0\]: states a rule",
+    ),
+    (r5({"class": []}), r"provision\[0\]\.class: no element of a FHIR R5 provision"),
+    (r5({"type": "deny"}), r"provision\[0\]\.type: no element of a FHIR R5 provision"),
+    (r5(sourceReference={}, grantors=[]), r"Consent\.grantors: .*did you mean grantor\?"),
+]
+
+
+@pytest.mark.parametrize(("resource", "message"), UNKNOWN)
+def test_nothing_is_dropped_silently(resource: dict[str, Any], message: str) -> None:
+    """An element that is not carried is refused by its path, or told to stay behind."""
+    with pytest.raises(MalformedConsent, match=message):
+        read(resource)
+
+
 SECRET = {"reference": "Practitioner/jane"}
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"resourceType": "Patient"}, "resourceType"),
@@ -467,13 +517,17 @@ class TestWriting:
     @given(st.integers(0, 2**40))
     @settings(max_examples=300, deadline=None)
     def test_out_and_in_again(self, seed: int) -> None:
-        directive = clean(Generator(seed).directive())
+        directive = replace(clean(Generator(seed).directive()), obligations=("MINEC", "ORCON"))
         as_r5 = replace(
             directive,
             rule=Rule(period=directive.rule.period, exceptions=directive.rule.exceptions),
         )
-        resource = json.loads(json.dumps(build_r5(kept(as_r5))))
-        assert read(resource) == as_r5
+        if any(map(_has_more_than_types, as_r5.rule.exceptions)):
+            with pytest.raises(InvalidArgument, match=r"classes: .* export as R4"):
+                build_r5(kept(as_r5))
+        else:
+            resource = json.loads(json.dumps(build_r5(kept(as_r5))))
+            assert read(resource) == _with_resource_types(as_r5)
 
         def mixes(rule: Rule) -> bool:
             kinds = (rule.classes, rule.resource_types, rule.document_types)
@@ -485,6 +539,28 @@ class TestWriting:
             return
         back = read(json.loads(json.dumps(build_r4(kept(directive)))))
         assert back == _with_classes(directive)
+
+    @pytest.mark.parametrize("scope", sorted(codes.SCOPES))
+    def test_the_scope_goes_along(self, scope: str) -> None:
+        directive = Directive(Effect.PERMIT, scope=scope)
+        for build in (build_r4, build_r5):
+            assert read(build(kept(directive))) == directive
+
+    def test_what_stays_behind_is_named(self) -> None:
+        resource = build_r4(kept(Directive(Effect.PERMIT, obligations=("AOD",))))
+        resource |= {
+            "performer": [{"reference": "Patient/ex"}],
+            "sourceAttachment": {"contentType": "application/pdf"},
+            "extension": [*resource["extension"], {"url": "http://hl7.org/x", "valueCode": "y"}],
+            "policy": [{"uri": "http://example.org/p", "authority": "http://example.org"}],
+        }
+        found = normalise(resource, HANDLES)
+        assert found.directive.obligations == ("AOD",)
+        assert set(found.left_behind) == {
+            *("Consent.id", "Consent.meta", "Consent.identifier", "Consent.category"),
+            *("Consent.dateTime", "Consent.performer", "Consent.sourceAttachment"),
+            *("Consent.extension[1]", "Consent.policy[0].authority"),
+        }
 
     def test_r5_has_no_context_for_its_base(self) -> None:
         directive = Directive(Effect.PERMIT, Rule(purposes=("TREAT",)))
@@ -511,6 +587,27 @@ class TestWriting:
         )
         R4Consent.model_validate(build_r4(kept(directive)))
         R5Consent.model_validate(build_r5(kept(directive)))
+
+
+def _has_more_than_types(rule: Rule) -> bool:
+    types = [c for c in rule.classes if c.startswith(codes.RESOURCE_TYPES + "|")]
+    own = len(types) < len(rule.classes) or bool(types and rule.resource_types)
+    return own or any(map(_has_more_than_types, rule.exceptions))
+
+
+def _with_resource_types(directive: Directive) -> Directive:
+    """R5 says resource types where R4 says classes."""
+
+    def move(rule: Rule) -> Rule:
+        types = tuple(codes.code_of(c) for c in rule.classes)
+        return replace(
+            rule,
+            classes=(),
+            resource_types=types + rule.resource_types,
+            exceptions=tuple(map(move, rule.exceptions)),
+        )
+
+    return replace(directive, rule=move(directive.rule))
 
 
 def _with_classes(directive: Directive) -> Directive:
