@@ -224,8 +224,8 @@ class Ledger:
             LedgerHalted: the first holds a config transaction that nobody may apply.
         """
         async with self._commit_lock:
-            if self._failure:
-                raise LedgerHalted(self._failure)
+            if self.failure:
+                raise LedgerHalted(self.failure)
             first = blocks[0]
             self._validate_position(first.block)
             if first.config is not self._config:
@@ -451,7 +451,17 @@ class Ledger:
     @property
     def failure(self) -> str:
         """Why no more blocks can come, empty while all is well."""
-        return self._failure
+        return self._failure or self._tell_unsupported()
+
+    def _tell_unsupported(self) -> str:
+        """Rules that the channel asks for and that nobody here knows: Fabric's peer ends there."""
+        unsupported = self._config.capabilities.unsupported()
+        if not unsupported:
+            return ""
+        return (
+            f"channel {self.channel_id}: {unsupported[0]}; what comes after cannot be judged here. "
+            "A peer of a version that has it goes on from the same ledger."
+        )
 
     def snapshot(self) -> SqliteSnapshot:
         """Return the ledger as of the last block, for an endorsement or a query. Close it."""
