@@ -1,15 +1,38 @@
 """Bring a channel to its orderers and peers; those that are in it already are left alone."""
 
 import asyncio
+import secrets
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from network.client import channel, participation
 from network.client.errors import NodeError, ProposalRefusedError
 from network.client.peer import PeerClient
 from network.client.profile import OPERATOR, Surroundings
+from network.topology.channelspec import build_genesis
+from network.topology.safefiles import write_file
 from network.topology.values import Channel, Node, NodeKind
 
 ALREADY = "already exists"
+
+
+def make_genesis(surroundings: Surroundings, spec: Channel) -> bytes:
+    """The channel's first block, made once and then kept in the network's folder.
+
+    Raises:
+        InvalidMspFolder: an organisation's keys are not there yet.
+    """
+    path = surroundings.folder / "channels" / f"{spec.name}.block"
+    if not path.exists():
+        block = build_genesis(
+            surroundings.topology,
+            spec,
+            surroundings.folder,
+            secrets.token_bytes(24),
+            datetime.now(UTC),
+        )
+        write_file(path, block.SerializeToString(deterministic=True))
+    return path.read_bytes()
 
 
 async def join_channel(
