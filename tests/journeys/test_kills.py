@@ -39,7 +39,7 @@ SEED = int(os.environ.get("CRASH_SEED", "20260501"))
 CALLERS = 8
 SUPERVISOR = "supervisor"
 SUPERVISORS_SHARE = 0.05
-PATIENCE = 90.0
+PATIENCE = 300.0
 TABLES = ("state", "history", "hashes", "transactions", "blocks")
 
 
@@ -148,7 +148,7 @@ def kill_supervisor(care: Care, run: Path) -> None:
     found = load(run / processplan.SUPERVISOR)
     assert found is not None
     assert found.signal(signal.SIGKILL)
-    care.run("network", "up")
+    care.run("network", "up", "--timeout", "170")
 
 
 def statuses(care: Care) -> list[dict[str, Any]]:
