@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import date
 
 from chaincode import commitment
-from chaincode.claims.checks.authorization import units_of
+from chaincode.claims.amounts import units_of
 from chaincode.claims.codes import Group
 from chaincode.claims.details import (
     Accumulator,

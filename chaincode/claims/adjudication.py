@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from chaincode.claims.checks.authorization import units_of
-from chaincode.claims.checks.coordination import prior_by_line, prior_paid
+from chaincode.claims.amounts import prior_by_line, prior_paid, units_of
 from chaincode.claims.codes import Group, is_carc, is_rarc
 from chaincode.claims.details import (
     Adjudication,

@@ -5,7 +5,7 @@ from datetime import date
 from admin.errors import input_error
 from admin.procedures.claims.claims import Claims
 from chaincode.claims.adjudication import is_refused
-from chaincode.claims.checks.authorization import units_of
+from chaincode.claims.amounts import units_of
 from chaincode.claims.details import Authorization, Use
 
 

@@ -20,7 +20,7 @@ from admin.procedures.claims.files import (
 from admin.procedures.claims.keys import open_key
 from admin.procedures.networks.health import Health
 from chaincode import canonical, commitment
-from chaincode.claims.checks.coordination import prior_payers
+from chaincode.claims.amounts import prior_payers
 from chaincode.claims.details import (
     Adjudication,
     Details,

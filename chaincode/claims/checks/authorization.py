@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 
+from chaincode.claims.amounts import units_of
 from chaincode.claims.checks.context import ClaimContext, deferred, skipped
 from chaincode.claims.codes import Group
 from chaincode.claims.details import Authorization, Details, Line, Use
@@ -41,12 +41,6 @@ def used_units(details: Details) -> dict[str, int]:
         if line.authorization:
             used[line.authorization] = used.get(line.authorization, 0) + units_of(line.quantity)
     return used
-
-
-def units_of(quantity: Decimal) -> int:
-    """Whole units of a quantity, rounded up."""
-    whole = int(quantity)
-    return whole if whole == quantity else whole + 1
 
 
 def _check_line(

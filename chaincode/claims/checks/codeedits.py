@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
-from chaincode.claims.checks.authorization import units_of
+from chaincode.claims.amounts import units_of
 from chaincode.claims.checks.context import ClaimContext, deferred
 from chaincode.claims.codes import Group
 from chaincode.claims.details import Details, Pair, UnitLimit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from chaincode.claims.amounts import prior_by_line, prior_paid, prior_payers
 from chaincode.claims.checks.context import ClaimContext, deferred, skipped
 from chaincode.claims.codes import Group
 from chaincode.claims.details import Adjudication, Details, Insurance
@@ -29,29 +30,6 @@ def check(claim: ClaimContext) -> Iterator[Finding]:
         return
     yield from _check_amounts(details, earlier)
     yield from _check_primary(claim, earlier)
-
-
-def prior_payers(details: Details) -> list[Insurance]:
-    """The insurances that come before the focal one, in order."""
-    focal = next((item.sequence for item in details.insurance if item.focal), 0)
-    before = [item for item in details.insurance if item.sequence < focal]
-    return sorted(before, key=lambda item: item.sequence)
-
-
-def prior_paid(details: Details) -> int:
-    """Cents that prior payers paid."""
-    return sum(item.paid or 0 for item in prior_payers(details))
-
-
-def prior_by_line(details: Details) -> dict[int, int]:
-    """Cents that prior payers paid by line; empty unless each of them named all that it paid."""
-    found: dict[int, int] = {}
-    for item in prior_payers(details):
-        if sum(line.paid for line in item.paid_lines) != (item.paid or 0):
-            return {}
-        for line in item.paid_lines:
-            found[line.sequence] = found.get(line.sequence, 0) + line.paid
-    return found
 
 
 def _check_amounts(details: Details, earlier: list[Insurance]) -> Iterator[Finding]:

@@ -1,0 +1,32 @@
+"""The bench of claims: claims that no other one equals, and ratios round by round."""
+
+from admin.bench.claims import Cost, Filed, make_claim, median_ratio, naming_of
+from admin.procedures.claims.files import Naming, read_details
+from admin.procedures.claims.preparation import FilingOptions
+from chaincode.claims.fingerprints import compute_fingerprints
+
+FILED = Filed("a" * 32, "b" * 32, "1555001019")
+KEY = b"k" * 32
+
+
+def test_the_claims_are_well_formed_and_all_different() -> None:
+    options = naming_of(FilingOptions(Naming()), FILED)
+    made = [
+        read_details(make_claim(FILED, n), options.naming, "c" * 32, FILED.patient)
+        for n in (0, 1, 300)
+    ]
+    prints = [compute_fingerprints(KEY, one) for one in made]
+    lines = [line for one in prints for line in one.lines]
+    assert len({one.claim for one in prints}) == 3
+    assert len(set(lines)) == 6
+    assert all(one.total == sum(line.net for line in one.lines) for one in made)
+
+
+def test_a_ratio_is_of_a_rounds_own_neighbours() -> None:
+    costs = [
+        Cost("bare transaction", 10, 1.0, 0.1, 0.1),
+        Cost("claim", 10, 2.0, 0.2, 0.2),
+        Cost("bare transaction", 10, 10.0, 1.0, 1.0),
+        Cost("claim", 10, 20.0, 2.0, 2.0),
+    ]
+    assert median_ratio(costs) == (2.0, 2.0)
