@@ -12,12 +12,16 @@ import pytest
 from fabric_protos.peer import transaction_pb2
 
 from network.node.ledger.ledger import Ledger
+from network.node.ledger.store import StoreError
+from network.rules.blocks.block import open_block
 from network.rules.state.rangequery import RangeSummary
 from network.rules.state.rwset import open_metadata
 from network.rules.state.snapshot import Version
+from network.rules.validation.commit_hash import get_commit_hash
 from tests.network.consortium import Consortium
 from tests.network.differential.naive_peer import NaivePeer, summarize
 from tests.network.differential.wild_transactions import WildBlocks
+from tests.network.node.ledger.test_faults import SmallDisk
 
 CONSORTIUM = Consortium()
 BLOCKS_A_CHAIN = 12
@@ -41,6 +45,49 @@ async def test_codes_and_state_are_those_of_a_naive_peer(seed: int, tmp_path: Pa
         PROVOKED.update(_names(wanted))
         block = wild.next_block(naive.state, wild.random.randint(1, 25))
     await ledger.close()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_blocks_committed_together_are_judged_as_one_by_one(
+    seed: int, tmp_path: Path
+) -> None:
+    """Checked ahead and written in one transaction, on a disk that is full now and then."""
+    wild = WildBlocks(CONSORTIUM, seed + 10_000)
+    naive = NaivePeer(wild.genesis)
+    blocks, wanted = [wild.setup()], []
+    for _ in range(2 * BLOCKS_A_CHAIN):
+        wanted.append(naive.commit(blocks[-1]))
+        blocks.append(wild.next_block(naive.state, wild.random.randint(1, 12)))
+    wanted.append(naive.commit(blocks[-1]))
+    ledger = await Ledger.create(tmp_path, wild.genesis, identity=b"")
+    disk = SmallDisk(ledger._store._connection)
+    together = 0
+    while ledger.height <= len(blocks):
+        waiting = blocks[ledger.height - 1 :][: wild.random.randint(1, 8)]
+        checked = [await ledger.check(block) for block in waiting]
+        if wild.random.random() < 0.4:
+            disk.fill(wild.random.randint(0, 8))
+        height = ledger.height
+        try:
+            committed = await ledger.commit_together(checked)
+        except StoreError:
+            assert ledger.height == height, "all or nothing"
+            disk.free()
+            continue
+        disk.free()
+        together = max(together, len(committed))
+        assert ledger.height == height + len(committed)
+        for one in committed:
+            assert _names(one.codes) == _names(wanted[one.number - 1]), f"block {one.number}"
+    _compare_states(ledger, naive, "in the end")
+    assert together > 1
+    hashes = [get_commit_hash(open_block(await ledger.get_block(n))) for n in range(ledger.height)]
+    await ledger.close()
+    alone = await Ledger.create(tmp_path / "alone", wild.genesis, identity=b"")
+    for block in blocks:
+        await alone.commit(block)
+        assert alone.commit_hash == hashes[block.header.number], f"block {block.header.number}"
+    await alone.close()
 
 
 def test_the_mix_provokes_every_kind_of_verdict() -> None:

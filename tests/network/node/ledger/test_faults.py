@@ -24,9 +24,10 @@ class SmallDisk:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def fill(self) -> None:
+    def fill(self, room: int = 0) -> None:
+        """So many pages are left."""
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
-        self._connection.execute(f"PRAGMA max_page_count = {pages}")
+        self._connection.execute(f"PRAGMA max_page_count = {pages + room}")
 
     def free(self) -> None:
         self._connection.execute(f"PRAGMA max_page_count = {2**31}")
