@@ -54,6 +54,25 @@ def list_(context: Context) -> None:
     )
 
 
+@group.command(examples=["medfabric channel create research"])
+@click.argument("name")
+@with_context
+def create(context: Context, name: str) -> None:
+    """Make the channel NAME as the network file describes it, with all its orderers and peers.
+
+    Its chaincodes are deployed by: medfabric network apply.
+    """
+    from admin.procedures.networks.join import join_channel, make_genesis
+
+    spec = context.topology.channel(context.channel(name))
+    with context.output.progress(f"channel {spec.name}") as progress:
+        progress.step("its first block")
+        block = make_genesis(context.surroundings, spec)
+        joined = context.run(join_channel(context.surroundings, spec, block, progress.step))
+    text = f"✓ channel {spec.name} has {', '.join(joined)}" if joined else "it is there already"
+    context.output.result({"channel": spec.name, "joined": joined}, text)
+
+
 @group.command(
     examples=[
         "medfabric channel join",
