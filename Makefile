@@ -76,6 +76,9 @@ schema-check: $(STAMP)
 events: $(STAMP) ## Generate docs/events.md from the event catalogue
 	$(BIN)/python -m admin.events.catalogue > docs/events.md
 
+phi-search: $(STAMP) ## Search what a test run left behind for patients' plaintext (FOLDER=…)
+	$(BIN)/python -m tests.phi $(or $(FOLDER),$(shell $(BIN)/python -c 'import getpass, tempfile; print(f"{tempfile.gettempdir()}/pytest-of-{getpass.getuser()}")'))
+
 clean: ## Delete what was generated, .venv included
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

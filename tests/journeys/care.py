@@ -1,5 +1,6 @@
 """The example consortium `care` on free ports, driven by the `medfabric` command."""
 
+import contextlib
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from typing import Any
 
 from network.engines.ports import get_taken, list_listeners
 from network.topology.model import load_topology
+from tests.phi import search_bytes
 
 DATA = Path(str(files("admin.demo"))) / "data"
 EXAMPLE = Path(str(files("network.topology"))) / "examples" / "care.yaml"
@@ -64,6 +67,7 @@ class Care:
         )
         answer = Answer(done.returncode, done.stdout.strip(), done.stderr.strip())
         assert "Traceback" not in answer.err, answer.err
+        assert not search_bytes(answer.err.encode()), "an error or note tells of a patient"
         assert code is None or answer.code == code, (arguments, answer)
         return answer
 
@@ -97,8 +101,20 @@ def running(care: Care) -> Iterator[None]:
     try:
         care.run("network", "up")
         yield
+        keep_metrics(care)
     finally:
         care.run("network", "down", code=None)
+
+
+def keep_metrics(care: Care) -> None:
+    """What every node tells of itself lies beside its ledger, for the search after the tests."""
+    topology = load_topology(care.folder / "network.yaml")
+    for organization in topology.organizations:
+        nodes: list[Any] = [*organization.peers, *organization.orderers]
+        for node in nodes:
+            address = f"http://127.0.0.1:{node.operations_port}/metrics"
+            with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as page:
+                (care.network / f"{organization.name}-{node.name}.metrics").write_bytes(page.read())
 
 
 def write_network(folder: Path) -> Care:

@@ -1,55 +1,13 @@
 """No plaintext of a patient anywhere that the network writes: every byte on disk is searched."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.journeys.care import DATA, Care
+from tests.journeys.care import Care
+from tests.phi import OWN, all_secrets
 
 pytestmark = pytest.mark.network
-
-# Where plaintext belongs: the person's own files, and the custodian's copy of a consent's original.
-OWN = ("consents", "organizations")
-
-
-def secrets_of(resource: object, path: str = "") -> Iterator[str]:
-    """Yield what identifies the patient or tells of their health in a FHIR resource."""
-    if isinstance(resource, dict):
-        for name, value in resource.items():
-            yield from secrets_of(value, f"{path}.{name}")
-    elif isinstance(resource, list):
-        for value in resource:
-            yield from secrets_of(value, path)
-    elif isinstance(resource, str) and path.endswith(_TELLING):
-        yield resource
-
-
-_TELLING = (
-    ".name.family",
-    ".name.given",
-    ".identifier.value",
-    ".telecom.value",
-    ".address.line",
-    ".birthDate",
-    ".note.text",
-    ".code.coding.display",
-    ".subscriberId",
-)
-# Codes of organisations that the network itself is made of are no secret.
-_PUBLIC = ("MSP", "1555")
-
-
-def all_secrets() -> set[str]:
-    found: set[str] = set()
-    for file in DATA.glob("*.json"):
-        found |= set(secrets_of(json.loads(file.read_text())))
-    for line in (DATA / "intake.ndjson").read_text().splitlines():
-        found |= set(secrets_of(json.loads(line)))
-    return {text for text in found if len(text) > 3 and not text.endswith(_PUBLIC[0])} - {
-        text for text in found if text.startswith(_PUBLIC[1])
-    }
 
 
 def test_the_search_knows_what_to_look_for() -> None:
