@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -54,6 +55,8 @@ channels:
     batch: {timeout: 500ms, maxMessages: 100, preferredBytes: 2MB}
 """
 CHANNEL = "mychannel"
+PATIENCE = 400
+"""Seconds in which a sample or Caliper ends, also on a busy machine."""
 ORGANIZATIONS = ("Org1", "Org2")
 MEMBERS = ("Org1MSP", "Org2MSP")
 
@@ -177,17 +180,22 @@ class SamplesNetwork:
 
     def run(self, folder: Path, *command: str, **environment: str) -> str:
         """What a program printed; fails the test unless it ends with 0."""
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             cwd=folder,
             env={**os.environ, **environment},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-            timeout=180,
+            start_new_session=True,
         )
-        printed = done.stdout + done.stderr
-        assert done.returncode == 0, printed[-6000:]
+        try:
+            printed, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # npx has children
+            printed, _ = process.communicate()
+            pytest.fail(f"{' '.join(command)} does not end:\n{printed[-6000:]}")
+        assert process.returncode == 0, printed[-6000:]
         return printed
 
     def run_until(

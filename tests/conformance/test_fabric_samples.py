@@ -120,5 +120,11 @@ def test_asset_transfer_private_data(samples: Path, network: SamplesNetwork) -> 
     collections = read_collections(chaincode / "collections_config.json")
     network.deploy("private", chaincode, collections, ANYONE)
     printed = network.run(build(folder / "application-gateway-typescript"), "node", "dist/app.js")
-    assert "~~~~~~~~~~~~~~~~ As Org2 Client ~~~~~~~~~~~~~~~~" in printed
-    assert "*** Asset TransferAsset" not in printed
+    for step in (
+        "Attempt TransferAsset without prior AgreeToTransfer",
+        "Submit Transaction: AgreeToTransfer",
+        "Attempt DeleteAsset using non-owner organization",
+        "Submit Transaction: PurgeAsset",
+    ):
+        assert step in printed
+    assert printed.count("*** Received expected error") == 2
