@@ -11,6 +11,7 @@ import click
 
 from admin.cli.benching.claims import claims
 from admin.cli.benching.consent import consent
+from admin.cli.benching.network import network
 from admin.cli.benching.records import anchors, seal
 from admin.cli.frame import Context, Group, with_context
 from admin.errors import input_error, usage_error
@@ -37,7 +38,7 @@ def group() -> None:
     """Measure throughput and latency, side by side in one run."""
 
 
-for own in (seal, anchors, consent, claims):
+for own in (network, seal, anchors, consent, claims):
     group.add_command(own)
 
 
