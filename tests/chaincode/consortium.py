@@ -89,6 +89,7 @@ async def found(now: datetime | None = None, **policy: Any) -> Consortium:
         collections={
             SHARED: Collection(members, member_only_read=True, member_only_write=True),
             "claims-GeneralHospital-OtherPayer": Collection(frozenset({HOSPITAL, OTHER_PAYER})),
+            "claims-UnitedPayer-OtherPayer": Collection(frozenset({PAYER, OTHER_PAYER})),
             "claims-CityClinic-UnitedPayer": Collection(frozenset({CLINIC, PAYER})),
         },
     )

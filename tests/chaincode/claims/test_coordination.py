@@ -83,6 +83,27 @@ async def test_the_second_payer_rests_on_what_the_first_committed_to() -> None:
     assert made["paid"] + shown.adjudication.paid == made["charge"]
 
 
+async def test_a_payer_forwards_what_it_decided_to_the_next_one() -> None:
+    care = await registered()
+    shown = await primary(care)
+    value = secondary(120_00, lines=(LinePaid(1, 120_00),))
+    asked = filing(value, payer=OTHER_PAYER, coordinates=handle("claim"))
+    told = canonical.encode(Facts(primaries=(shown,)))
+    result = await care.submit(
+        care.adjudicator, "claims:Submit", asked, transient=transient(value, facts=told)
+    )
+    assert result["status"] == "accepted"
+    held = await care.evaluate(care.other_adjudicator, "claims:Get", handle("second"))
+    assert held["collection"] == "claims-UnitedPayer-OtherPayer"
+    # Without a decision of its own a payer files with itself alone.
+    alone = details("third")
+    refused = await care.submit(
+        care.adjudicator, "claims:Submit", filing(alone, payer=OTHER_PAYER),
+        transient=transient(alone),
+    )  # fmt: skip
+    assert refused["status"] == "rejected"
+
+
 async def test_other_amounts_than_were_decided_are_denied() -> None:
     care = await registered()
     shown = await primary(care)
