@@ -115,7 +115,7 @@ def submit(
         done = context.run(work())
     finally:
         written.write(results)
-        if len(results) < len(sources) and not dry_run:
+        if 0 < len(results) < len(sources):
             context.output.note(
                 f"{len(results)} of {len(sources)} claims were answered for; send the same files "
                 "again to go on"
