@@ -9,7 +9,7 @@ stream are under way at once. More are not read: the client's flow control stops
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
@@ -19,7 +19,9 @@ from fabric_protos.common import common_pb2
 from fabric_protos.orderer import ab_pb2
 
 from network.node.ordering.forwarding import FORWARDED, Forwarding
+from network.node.ordering.throttling import Throttle
 from network.node.serving.connections import Connections
+from network.node.serving.grpc_server import get_tls_certificate
 from network.node.serving.logs import one_line
 from network.node.serving.metrics import CollectorRegistry, Counter, Durations
 from network.rules.envelope import OpenedEnvelope
@@ -60,8 +62,10 @@ class Broadcast:
         get_chain: Callable[[str], Chain | None],
         registry: CollectorRegistry,
         connections: Connections,
+        throttle: Throttle | None = None,
     ) -> None:
-        """`connections` lead to other orderers."""
+        """`connections` lead to other orderers; `throttle` holds clients that send too much."""
+        self._throttle = throttle or Throttle()
         self._get_chain = get_chain
         self._connections = connections
         self._processed = Counter(
@@ -89,7 +93,8 @@ class Broadcast:
         # What another orderer forwards is ordered here or nowhere: see forwarding.
         is_forwarded = any(key == FORWARDED for key, _ in context.invocation_metadata() or ())
         forwarding = None if is_forwarded else Forwarding(self._connections)
-        reading = asyncio.create_task(self._read(requests, received, forwarding))
+        hold = self._throttle.hold(lambda: get_tls_certificate(context))
+        reading = asyncio.create_task(self._read(requests, received, forwarding, hold))
         try:
             while (one := await received.get()) is not None:
                 status, info = await _settle(one.outcome)
@@ -122,9 +127,12 @@ class Broadcast:
         requests: AsyncIterator[bytes],
         received: "asyncio.Queue[_Received | None]",
         forwarding: Forwarding | None,
+        hold: Callable[[], Awaitable[None]] | None,
     ) -> None:
         try:
             async for raw in requests:
+                if hold is not None:
+                    await hold()
                 one = self._accept(raw, forwarding)
                 await received.put(one)
                 if isinstance(one.outcome, Refused):

@@ -2,7 +2,7 @@
 
 Starts from what Fabric's `orderer` starts from: orderer.yaml with ORDERER_* on top, a local MSP,
 TLS files and a folder for blocks. Keys of Fabric's that mean nothing here (Consensus, BCCSP,
-Throttling, Profile, Debug) are ignored. It orders the channels that it leads and follows the
+Profile, Debug) are ignored. It orders the channels that it leads and follows the
 others (see `network.rules.ordering.leadership`).
 
 Start: settings → identity → channels from disk → operations, admin and gRPC servers. Stop, on
@@ -26,6 +26,7 @@ from network.node.ordering.chain import Node
 from network.node.ordering.channel_metrics import ChannelMetrics
 from network.node.ordering.participation import DEFAULT_MAX_BODY, build_participation
 from network.node.ordering.registrar import Registrar
+from network.node.ordering.throttling import Throttle
 from network.node.serving.connections import Connections, Credentials
 from network.node.serving.deliver import BlockFormat, Deliver, send_block
 from network.node.serving.folder_lock import FolderLock
@@ -133,7 +134,11 @@ class Orderer:
         self._folder_lock.release()
 
     def _add_services(self, settings: Settings) -> None:
-        broadcast = Broadcast(self.registrar.get_serving, self._metrics, self.connections)
+        throttle = Throttle(
+            settings.get_int("General.Throttling.Rate", 0),
+            settings.get_duration("General.Throttling.InactivityTimeout", 5.0),
+        )
+        broadcast = Broadcast(self.registrar.get_serving, self._metrics, self.connections, throttle)
         deliver = Deliver(
             self.registrar.get_serving,
             time_window=settings.get_duration("General.Authentication.TimeWindow", 900.0),
