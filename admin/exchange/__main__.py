@@ -20,7 +20,7 @@ from admin.exchange.store import RecordStore
 from admin.exchange.trust import ChannelTrust
 from admin.procedures.networks.health import Health
 from network.client import Gateway
-from network.client.channel import get_config_block
+from network.client.channel import get_config
 from network.client.checkpoint import Checkpoint
 from network.client.errors import ClientError
 from network.client.peer import PeerClient
@@ -144,7 +144,7 @@ async def _await_config(profile: Profile, channel_id: str) -> ChannelConfig:
 
 async def _read_config(profile: Profile, channel_id: str) -> ChannelConfig:
     async with PeerClient(profile.endpoint, profile.signer) as peer:
-        return ChannelConfig.from_block(await get_config_block(peer, channel_id))
+        return ChannelConfig.from_config(channel_id, await get_config(peer, channel_id))
 
 
 if __name__ == "__main__":

@@ -75,7 +75,8 @@ async def get_chain_info(peer: PeerClient, channel_id: str) -> ChainInfo:
 async def get_config(peer: PeerClient, channel_id: str) -> Any:
     """The channel's configuration in force (`common.Config`), which no block need hold."""
     arguments = [b"GetChannelConfig", channel_id.encode()]
-    return configtx_pb2.Config.FromString(await peer.query("cscc", arguments))
+    raw = await peer.query("cscc", arguments, channel_id=channel_id)
+    return configtx_pb2.Config.FromString(raw)
 
 
 async def get_config_block(peer: PeerClient, channel_id: str) -> Any:

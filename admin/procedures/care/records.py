@@ -30,7 +30,7 @@ from chaincode import canonical
 from chaincode.records.model import Anchor, Membership, Record, RecordPage
 from chaincode.records.model import Release as RecordedRelease
 from chaincode.table import PageRequest
-from network.client.channel import get_config_block
+from network.client.channel import get_config
 from network.client.errors import GatewayError
 from network.client.peer import PeerClient
 from network.client.profile import Profile, Surroundings
@@ -273,8 +273,8 @@ class Records:
     async def read_trust(self) -> ChannelTrust:
         """Return the channel's members, as the identity's own peer has them."""
         async with PeerClient(self._profile.endpoint, self._profile.signer) as peer:
-            block = await get_config_block(peer, self._health.channel_id)
-        return ChannelTrust(ChannelConfig.from_block(block))
+            config = await get_config(peer, self._health.channel_id)
+        return ChannelTrust(ChannelConfig.from_config(self._health.channel_id, config))
 
     # -- where things lie --------------------------------------------
 
