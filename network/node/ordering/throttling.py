@@ -1,7 +1,7 @@
 """How fast clients may hand messages in: Fabric's General.Throttling (orderer/common/throttle).
 
 A rate of messages a second is shared evenly by the clients seen lately, and once more by their
-organisations. Who has used up a second's share waits for the next: its stream is not read meanwhile,
+organisations. Who has used up a share waits for the next second: its stream is not read meanwhile,
 and HTTP/2's flow control holds its client. As in Fabric only clients known by a TLS certificate are
 held; client and organisation are the certificate's subject and authority key identifiers.
 """
