@@ -109,6 +109,8 @@ def view(care: Care) -> Any:
 def test_the_configuration_reads_as_configtxlator_writes_it(
     fabric: RealFabric, operator: Care, tmp_path: Path
 ) -> None:
+    if fabric.version < (3, 0):
+        pytest.skip("configtxlator 2.5 writes what is absent otherwise than 3.x")
     block = tmp_path / "config.block"
     operator.run("channel", "fetch", "config", "--out", str(block), "--from-orderer")
     theirs = run_fabric("configtxlator", "proto_decode", "--type=common.Block", f"--input={block}")
@@ -339,6 +341,7 @@ CASES = (
 def make_changes(case: str, fabric: RealFabric) -> list[Change]:
     one, two = issue_tls(fabric), issue_tls(fabric)
     stranger = issue_tls(fabric, "peerOrganizations/org1.example.com")
+    base = "V3_0" if fabric.version >= (3, 0) else "V2_0"
     cases: dict[str, list[Change]] = {
         "unsigned": [set_policy(("Orderer",), "Writers", "ANY Readers")],
         "two consenters": [add_consenter(moved(one, 1)), add_consenter(moved(two, 2))],
@@ -347,7 +350,7 @@ def make_changes(case: str, fabric: RealFabric) -> list[Change]:
         "no consenters": [forget_consenters],
         "ticks": [drop_options],
         "orderer capability": [set_capabilities("orderer", ["V2_0", "V9_0"])],
-        "channel capability": [set_capabilities("channel", ["V3_0", "V9_0"])],
+        "channel capability": [set_capabilities("channel", [base, "V9_0"])],
         "a policy of nobody": [drop_policy],
         "an MSP without CAs": [change_msp("Org1MSP", drop_roots)],
         "no messages in a batch": [empty_batch],
@@ -398,7 +401,8 @@ async def test_what_the_orderer_refuses_we_refuse_in_its_words(
     async with orderer_client(fabric, orderer_admin(fabric)) as orderer:
         with pytest.raises(SubmitError) as theirs:
             await configuration.submit(orderer, proposal, orderer_admin(fabric))
-    text = theirs.value.message.partition(": ")[2]
+    # Go's protobuf puts a no-break space after "proto:" in some builds.
+    text = theirs.value.message.partition(": ")[2].replace("\xa0", " ")
     prefix = f"error applying config update to existing channel '{fabric.channel}': "
     assert text.startswith(prefix)
     said = text.removeprefix(prefix).removeprefix(
