@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo demo-clean test conformance crash fuzz lint fix protos protos-check schema schema-check events phi-search clean python-check
+.PHONY: help dev demo demo-clean test conformance crash fuzz growth lint fix protos protos-check schema schema-check events phi-search clean python-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,10 @@ conformance: $(STAMP) ## Run the tests beside Fabric's own programs (FABRIC_BIN)
 
 crash: $(STAMP) ## Kill nodes under load 200 times; nothing acknowledged may be lost
 	CRASH_KILLS=$${CRASH_KILLS:-200} $(BIN)/python -m pytest -s tests/journeys/test_kills.py $(PYTEST_ARGS)
+
+growth: $(STAMP) ## Measure evaluations on ledgers of up to a million patients (GROWTH=folder, hours, 20 GB)
+	$(BIN)/medfabric bench consent --patients $${PATIENTS:-10000,100000,1000000} --lean \
+	  $${GROWTH:+--folder $$GROWTH}
 
 fuzz: $(STAMP) ## Send mutants to every entry and judge random blocks, for a long time
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-3000} DIFFERENTIAL_BLOCKS=$${DIFFERENTIAL_BLOCKS:-2000} \

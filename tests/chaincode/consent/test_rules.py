@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaincode import canonical
+from chaincode.consent import codes
 from chaincode.consent.compiled import compile_consent
 from chaincode.consent.model import (
     AccessRequest,
@@ -177,6 +178,39 @@ class TestLaws:
             evaluate([*consents, wide], request, NOW, policy),
             evaluate([*consents, narrow], request, NOW, policy),
         )
+
+    @given(SEEDS)
+    @settings(max_examples=300, deadline=None)
+    def test_narrowing_a_purpose_never_widens(self, seed: int) -> None:
+        """A permit for one purpose below another, in place of the one above."""
+        generator = Generator(seed)
+        consents, request, policy = generator.case()
+        request = _without_proceedings(request)
+        above = generator.random.choice(sorted(codes.PURPOSE_CHILDREN))
+        below = generator.random.choice(codes.PURPOSE_CHILDREN[above] or (above,))
+        if below in (codes.EMERGENCY, codes.BREAK_GLASS):
+            return  # not below, for a permit: an emergency is its own purpose
+        rule = replace(generator.rule(0), exceptions=(), purposes=(above,))
+        wide = replace(generator.consent(9), directive=Directive(Effect.PERMIT, rule))
+        narrow = replace(wide, directive=Directive(Effect.PERMIT, replace(rule, purposes=(below,))))
+        for purpose in (request.purpose, above, below):
+            asked = _without_proceedings(replace(request, purpose=purpose))
+            assert_no_wider(
+                evaluate([*consents, wide], asked, NOW, policy),
+                evaluate([*consents, narrow], asked, NOW, policy),
+            )
+
+    @given(SEEDS)
+    @settings(max_examples=300, deadline=None)
+    def test_a_revoked_consent_is_as_if_it_had_never_been(self, seed: int) -> None:
+        """Whatever it said: from then on it neither permits nor denies."""
+        consents, request, policy = Generator(seed).case()
+        for index, consent in enumerate(consents):
+            revoked = replace(consent, version=consent.version + 1, status=Status.INACTIVE)
+            without = [c for c in consents if c.id != consent.id]
+            assert evaluate([*consents, revoked], request, NOW, policy) == evaluate(
+                without, request, NOW, policy
+            ), index
 
     @given(SEEDS)
     @settings(max_examples=200, deadline=None)
