@@ -18,7 +18,7 @@ import gc
 import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +50,7 @@ from network.rules.identity.identity import Signer
 from network.rules.lifecycle.package import compute_package_id
 from network.rules.policy.dsl import parse_policy
 from network.topology.channelspec import build_genesis
+from network.topology.errors import TopologyError
 from network.topology.folders import Folders
 from network.topology.materials import generate_materials
 from network.topology.model import parse_topology
@@ -118,6 +119,14 @@ def free_ports(count: int) -> list[int]:
 
 def build_topology(orgs: Mapping[str, int]) -> Topology:
     """A topology with these organisations and numbers of peers, on free ports."""
+    for _ in range(20):
+        # Ports that follow from those drawn may by chance be one of them.
+        with suppress(TopologyError):
+            return _draw_topology(orgs)
+    return _draw_topology(orgs)
+
+
+def _draw_topology(orgs: Mapping[str, int]) -> Topology:
     ports = iter(free_ports(1 + sum(orgs.values())))
     orderer = next(ports)
     members = "\n".join(

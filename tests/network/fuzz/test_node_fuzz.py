@@ -92,8 +92,13 @@ async def build_good(site: Site) -> dict[str, bytes]:
     status = gateway_pb2.CommitStatusRequest(
         channel_id=CHANNEL, transaction_id=tx_id, identity=client.signer.creator
     ).SerializeToString()
+    told = await client.submit("emit", "event", "payload")
+    from_there = ab_pb2.SeekPosition(specified=ab_pb2.SeekSpecified(number=told.block_number))
     events = gateway_pb2.ChaincodeEventsRequest(
-        channel_id=CHANNEL, chaincode_id="demo", identity=client.signer.creator
+        channel_id=CHANNEL,
+        chaincode_id="demo",
+        identity=client.signer.creator,
+        start_position=from_there,
     ).SerializeToString()
     membership = network.peers[BETA].membership
     channel = network.peers[BETA].channels.joined[0]
@@ -210,7 +215,9 @@ async def send_unary(site: Site, entry: str, raw: bytes) -> tuple[grpc.StatusCod
         return error.code(), error.details() or "", b""
 
 
-async def send_stream(site: Site, entry: str, raw: bytes) -> tuple[grpc.StatusCode, str, bytes]:
+async def send_stream(
+    site: Site, entry: str, raw: bytes, silence: float = SILENCE
+) -> tuple[grpc.StatusCode, str, bytes]:
     """Status, details and first answer of a stream that is opened with one message."""
     channel = site.channel(entry)
     if "ChaincodeEvents" in entry:
@@ -219,7 +226,7 @@ async def send_stream(site: Site, entry: str, raw: bytes) -> tuple[grpc.StatusCo
         call = channel.stream_stream(entry)()
     answer = b""
     try:
-        async with asyncio.timeout(SILENCE if "Broadcast" not in entry else LONGEST):
+        async with asyncio.timeout(silence if "Broadcast" not in entry else LONGEST):
             if "ChaincodeEvents" not in entry:
                 await call.write(raw)
             found = await call.read()
@@ -242,6 +249,20 @@ def validate(entry: str, code: grpc.StatusCode, details: str) -> None:
     assert "Traceback" not in details, (entry, details)
     hung = code is grpc.StatusCode.DEADLINE_EXCEEDED and "CommitStatus" not in entry
     assert not hung, (entry, details)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [one for one in [*UNARY, *STREAMS] if "Snapshot" not in one and "CommitStatus" not in one],
+)
+async def test_what_the_mutants_are_made_of_is_taken(site: Site, entry: str) -> None:
+    """Otherwise that no mutant is taken would show nothing."""
+    if entry in UNARY:
+        code, details, answer = await send_unary(site, entry, site.good[entry])
+    else:
+        code, details, answer = await send_stream(site, entry, site.good[entry], LONGEST)
+    assert code is grpc.StatusCode.OK, details
+    assert is_taken(entry, answer)
 
 
 @pytest.mark.parametrize("entry", [*UNARY, *STREAMS])
@@ -275,6 +296,8 @@ def is_taken(entry: str, answer: bytes) -> bool:
     if entry.startswith("/protos.Deliver"):
         kind = events_pb2.DeliverResponse.FromString(answer).WhichOneof("Type")
         return kind not in (None, "status")
+    if entry.endswith("ChaincodeEvents"):
+        return bool(answer)
     if entry.endswith("Discover"):
         results = protocol_pb2.Response.FromString(answer).results
         return any(one.WhichOneof("result") != "error" for one in results)
@@ -308,7 +331,7 @@ PARTS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "Cancel": (snapshot_pb2.SignedSnapshotRequest, signed_in("request")),
     "Exchange": (
         membership_pb2.ExchangeRequest,
-        lambda m: (m.announcements[0].SerializeToString(),),
+        lambda m: signed_in("announcement")(m.announcements[0]),
     ),
     "Push": (private_data_pb2.SignedRequest, signed_in("request")),
     "Pull": (private_data_pb2.SignedRequest, signed_in("request")),
