@@ -223,6 +223,7 @@ class _Deployment:
         """The definition is committed, endorsed by every organisation that approved."""
         organization, gateway = next(iter(self.gateways.items()))
         peer = self.peers[organization][0][1]
+        wanted = {self.peers[name][0][0].organization.msp_id for name in self.gateways}
         waits = Retry(attempts=100, first_delay=0.05, longest_delay=1.0)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CATCH_UP
@@ -230,6 +231,11 @@ class _Deployment:
         while True:
             # The last approval may not have reached every peer yet, nor every peer the gateway.
             readiness = await lifecycle.get_readiness(peer, self.channel_id, definition)
+            if not wanted <= set(readiness.approved_by) and loop.time() < deadline:
+                # With the endorsements of those alone that it knows of, the ledger would refuse.
+                await asyncio.sleep(waits.delay(attempt, 0.5))
+                attempt += 1
+                continue
             try:
                 await lifecycle.commit(gateway, self.channel_id, definition, readiness.approved_by)
                 return
