@@ -11,6 +11,7 @@ from admin.cli.sessions import open_health
 from admin.cli.watching import find_start, follow_options, open_follower
 from admin.errors import input_error, refused_error
 from admin.locks import hold_alone
+from admin.output import shorten
 
 if TYPE_CHECKING:
     from admin.events.forwarding import DeadLetters, Forwarder, Outcome
@@ -280,7 +281,8 @@ def _tell(context: Context, outcome: "Outcome") -> None:
         "status": outcome.status,
         "reason": outcome.detail,
     }
-    place = f"{delivery.type:<27} block {delivery.block_number:<5} {delivery.id[:12]}"
+    transaction = shorten(delivery.transaction_id)
+    place = f"{delivery.type:<27} block {delivery.block_number:<5} {transaction}"
     if outcome.delivered:
         context.output.result(wire, f"✓ {place}  {outcome.status}")
     else:
