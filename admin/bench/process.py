@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
+from typing import Any
 
 from admin.bench.statistics import Usage
 
@@ -19,6 +21,16 @@ def read_usage(pid: int) -> Usage | None:
         return None
     ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
     return Usage(cpu=(int(fields[11]) + int(fields[12])) / ticks, memory=int(fields[21]) * page)
+
+
+def describe_machine() -> dict[str, Any]:
+    """What figures depend on: processors, system, machine, Python."""
+    return {
+        "processors": os.cpu_count(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
 
 
 def read_own_cpu() -> float:

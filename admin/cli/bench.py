@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +150,7 @@ def chaincode(
     """
     from admin.bench.comparison import Course, run_comparison
     from admin.bench.generators import Generators
+    from admin.bench.process import describe_machine
     from admin.bench.workload import Mode
 
     workload = _workload(options)
@@ -164,7 +163,7 @@ def chaincode(
     ):
         found = run_comparison(generators, targets, workload, course, progress.step)
     told = {
-        "machine": _describe_machine(),
+        "machine": describe_machine(),
         "workload": workload,
         "processes": options["processes"],
         "summaries": found,
@@ -262,15 +261,6 @@ def _read_pids(given: tuple[str, ...], names: list[str]) -> dict[str, int]:
             raise click.UsageError(f"--pid takes NAME=PID with a measured NAME, not {entry!r}")
         found[name] = int(number)
     return found
-
-
-def _describe_machine() -> dict[str, Any]:
-    return {
-        "processors": os.cpu_count(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-    }
 
 
 def _display(output: Output, found: list[Summary]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from admin.cli.benching.consent import describe_machine
+from admin.bench import process
 from admin.cli.frame import Command, Context, channel_option, with_context
 from admin.output import Output
 
@@ -91,7 +91,7 @@ def claims(
     costs = context.run(work())
     time_ratio, cpu_ratio = median_ratio(costs)
     told: dict[str, Any] = {
-        "machine": describe_machine(),
+        "machine": process.describe_machine(),
         "rounds": costs,
         "timeRatio": time_ratio,
         "cpuRatio": cpu_ratio,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -100,6 +98,8 @@ def consent(
     a time and many at once. A million patients take some 10 GB with --lean, ten times as much
     without.
     """
+    from admin.bench.process import describe_machine
+
     if patients is None:
         from admin.bench.consent.decisions import measure_decisions
 
@@ -113,16 +113,6 @@ def consent(
     stages = _grow(context, folder, course)
     told = {"machine": describe_machine(), "course": course, "stages": stages}
     context.output.result(told, lambda output: _display_stages(output, stages))
-
-
-def describe_machine() -> dict[str, Any]:
-    """What figures depend on, as `--json` tells it."""
-    return {
-        "processors": os.cpu_count(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-    }
 
 
 def _grow(context: Context, folder: Path | None, course: Course) -> list[Stage]:

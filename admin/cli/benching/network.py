@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from admin.cli.benching.consent import describe_machine
+from admin.bench import process
 from admin.cli.frame import Command, Context, with_context
 from admin.errors import input_error
 from admin.output import Output
@@ -138,7 +138,7 @@ def network(
     if plot is not None:
         _draw(plot, points)
     told: dict[str, Any] = {
-        "machine": describe_machine(),
+        "machine": process.describe_machine(),
         "ready": own.ready,
         "memory": memory,
         "points": points,
