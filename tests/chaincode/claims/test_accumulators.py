@@ -297,6 +297,21 @@ async def test_the_book_is_the_payers_alone() -> None:
     assert SHARED in care.sim.private
 
 
+async def test_an_authorisation_sees_what_is_left_and_takes_nothing() -> None:
+    care = await stated(PLAN)
+    await submitted(care, visit("one"))
+    await decide(care, await stage(care, PLAN, "one"), "one")
+    await submitted(care, replace(visit("asked", 3), use=Use.PREAUTHORIZATION))
+    notice = await stage(care, PLAN, "asked")
+    assert (notice["accumulator"], notice["units"]) == ("", {})
+    claim = await decide(care, notice, "asked")
+    assert claim["accumulator"] == ""
+    file = await care.evaluate(care.billing, "claims:Details", handle("asked"))
+    owed = [x["carc"] for x in file["decisions"][0]["adjudication"]["lines"][0]["adjustments"]]
+    assert "1" not in owed  # the deductible is met already
+    assert (await used(care))["deductible"] == 100_00
+
+
 async def test_units_come_back_when_a_claim_is_voided() -> None:
     care = await registered()
     value = details(lines=(replace(line(), code="S0002", authorization=samples.AUTHORIZATION),))
