@@ -42,12 +42,21 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
             raise sqlite3.OperationalError("write-ahead logging is not possible on this disk")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("PRAGMA secure_delete = ON")  # what is purged is overwritten
         if readonly:
             connection.execute("PRAGMA query_only = ON")
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def empty_log(connection: sqlite3.Connection) -> bool:
+    """Empty the write-ahead log, and with it what was purged; False while somebody reads."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    connection.execute("PRAGMA busy_timeout = 10000")
+    return not busy
 
 
 class _View:

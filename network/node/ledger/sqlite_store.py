@@ -28,7 +28,7 @@ from network.node.ledger.sqlite_origin import (
     get_expected_hashes,
     read_origin,
 )
-from network.node.ledger.sqlite_snapshot import SharedSnapshots, SqliteSnapshot, connect
+from network.node.ledger.sqlite_snapshot import SharedSnapshots, SqliteSnapshot, connect, empty_log
 from network.node.ledger.store import (
     DEFAULT_STATE,
     BlockCommit,
@@ -114,6 +114,7 @@ class SqliteStore:
         self.origin: Origin = read_origin(connection)
         self._tip = _Tip(height, commit_hash, self._read_tip_hash(), last_config)
         self._writing = self._tip
+        self._purged = True  # the log may still hold what was purged before
 
     @classmethod
     def create(
@@ -227,6 +228,7 @@ class SqliteStore:
         self._write_block(commit)
         self._write_updates(commit.updates)
         self._write_private(commit)
+        self._purged |= bool(commit.updates.purged)
         self._purge(commit.updates)
         self._expire(commit)
         self._write_facts(commit)
@@ -320,7 +322,8 @@ class SqliteStore:
         self._connection.close()
 
     def _restart_log(self) -> None:
-        """Empty a large write-ahead log, if no snapshot is in use just now.
+        """Empty the write-ahead log if it is large or still holds what was purged, and if no
+        snapshot is in use just now; the next block asks again.
 
         SQLite copies the log into the database by itself, but starts it anew only when nobody
         reads; under unbroken reading it would grow without end if nobody looked for the gap.
@@ -329,10 +332,8 @@ class SqliteStore:
             large = self._log.stat().st_size > LOG_LIMIT
         except FileNotFoundError:
             return
-        if large:
-            self._connection.execute("PRAGMA busy_timeout = 0")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._connection.execute("PRAGMA busy_timeout = 10000")
+        if large or self._purged:
+            self._purged = not empty_log(self._connection)
 
     # --- writing one block, inside its transaction --------------------------------------------
 
@@ -495,6 +496,7 @@ class SqliteStore:
         )
         forget_expired(self._connection, commit.number)
         rows = self._connection.execute(due + unchanged, (commit.number,)).fetchall()
+        self._purged |= bool(rows)
         for statement in (
             "DELETE FROM hashes WHERE (namespace, collection, key_hash) = (?, ?, ?)",
             "DELETE FROM private WHERE (namespace, collection, key_hash) = (?, ?, ?)",

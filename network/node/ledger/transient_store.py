@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from network.node.ledger.sqlite_snapshot import connect
+from network.node.ledger.sqlite_snapshot import connect, empty_log
 from network.node.ledger.store import StoreError, explain_fault
 
 TRANSIENT_FILE = "transient.db"
@@ -59,16 +59,23 @@ class TransientStore:
         return [row[0] for row in rows]
 
     def purge(self, tx_ids: Iterable[str]) -> None:
-        """Drop what is kept for these transactions."""
-        self._execute("DELETE FROM transient WHERE tx_id = ?", [(tx_id,) for tx_id in tx_ids])
+        """Drop what is kept for these transactions; no byte of it is left in the files."""
+        self._forget("DELETE FROM transient WHERE tx_id = ?", [(tx_id,) for tx_id in tx_ids])
 
     def purge_below(self, height: int) -> None:
-        """Drop what was endorsed below `height`."""
-        self._execute("DELETE FROM transient WHERE height < ?", [(height,)])
+        """Drop what was endorsed below `height`; no byte of it is left in the files."""
+        self._forget("DELETE FROM transient WHERE height < ?", [(height,)])
 
     def close(self) -> None:
         """Release the file."""
         self._connection.close()
+
+    def _forget(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+        before = self._connection.total_changes
+        self._execute(statement, rows)
+        if self._connection.total_changes > before:
+            with self._lock:
+                empty_log(self._connection)
 
     def _execute(self, statement: str, rows: list[tuple[object, ...]]) -> None:
         if not rows:

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,13 @@ from fabric_protos.common import common_pb2
 from network.node.ledger import sqlite_store
 from network.node.ledger.ledger import Ledger
 from network.node.ledger.sqlite_store import LEDGER_FILE, SqliteStore
-from network.node.ledger.store import BlockCommit, IndexedTransaction, StoreError
+from network.node.ledger.store import (
+    BlockCommit,
+    IndexedTransaction,
+    PrivateUpdate,
+    StoreError,
+)
+from network.node.ledger.transient_store import TransientStore
 from network.rules.state.snapshot import Version
 from network.rules.validation.commit_hash import get_commit_hash
 from network.rules.validation.mvcc import Update, UpdateBatch
@@ -252,3 +259,34 @@ async def test_private_data_that_came_late_is_filled_in(tmp_path: Path) -> None:
             assert (found.value, found.version) == (b"pv", Version(26, 0))
         assert set(ledger.get_private_sets(26)) == {0}
         await ledger.close()
+
+
+def test_no_byte_of_what_was_purged_is_left_in_the_files(store: SqliteStore) -> None:
+    secret = b"a value that was to be forgotten"
+    version, key_hash = Version(0, 0), sha256(b"k").digest()
+    kept = PrivateUpdate("cc", "secret", "k", secret, version)
+    others = [PrivateUpdate("cc", "secret", f"k{at}", b"v" * 90, version) for at in range(200)]
+    store.commit(BlockCommit(0, bytes(32), b"", [], UpdateBatch(), private=[kept, *others]))
+    assert _find_in_files(store.path.parent, secret)
+    updates = UpdateBatch()
+    updates.purged["cc", "secret", key_hash] = Version(1, 0)
+    with store.snapshot():
+        store.commit(BlockCommit(1, b"\x01" * 32, b"", [], updates))
+    store.commit(BlockCommit(2, b"\x02" * 32, b"", [], UpdateBatch()))
+    assert not _find_in_files(store.path.parent, secret)
+
+
+def test_no_byte_of_what_was_in_flight_is_left_in_the_files(tmp_path: Path) -> None:
+    secret = b"a write set that was on its way"
+    transient = TransientStore(tmp_path)
+    for number in range(50):
+        transient.put(f"tx{number}", 1, secret + str(number).encode())
+    assert _find_in_files(tmp_path, secret)
+    transient.purge(f"tx{number}" for number in range(20))
+    transient.purge_below(2)
+    assert not _find_in_files(tmp_path, secret)
+    transient.close()
+
+
+def _find_in_files(folder: Path, content: bytes) -> list[str]:
+    return [path.name for path in folder.iterdir() if content in path.read_bytes()]
