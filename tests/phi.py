@@ -24,6 +24,8 @@ DATA = Path(str(files("admin.demo"))) / "data"
 
 OWN = ("consents", "organizations")
 """Folders of a network where plaintext belongs."""
+PRIVATE_TABLES = ("private", "private_sets", "private_writes")
+"""Where a peer keeps private data: details that only the parties' own peers have, as Fabric's do."""
 LEFT_BEHIND = ("*.log", "*.sqlite", "*.sqlite3", "*.db", "*.metrics")
 """Files that are searched also outside a network's folder."""
 
@@ -35,6 +37,7 @@ _TELLING = (
 _PUBLIC = ("MSP", "1555")
 _SQLITE = b"SQLite format 3\0"
 _GZIP = b"\x1f\x8b"
+_JOURNALS = (".db-wal", ".db-shm")
 _CHUNK = 8 * 1024 * 1024
 
 
@@ -111,15 +114,17 @@ def search_file(path: Path) -> list[str]:
 
 
 def _search_database(path: Path) -> list[str]:
-    """Row by row, since a value may lie on several pages; and the pages, for what lies between."""
-    found = set(search_bytes(path.read_bytes()))
-    # A database that a test has broken on purpose has no rows to read; its pages were searched.
-    with contextlib.suppress(sqlite3.DatabaseError):
+    """Row by row, since a value may lie on several pages; all but the peer's private data."""
+    found: set[str] = set()
+    try:
         database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         with contextlib.closing(database):
             named = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             for (table,) in named.fetchall():
-                found |= _search_rows(database.execute(f'SELECT * FROM "{table}"'))
+                if table not in PRIVATE_TABLES:
+                    found |= _search_rows(database.execute(f'SELECT * FROM "{table}"'))
+    except sqlite3.DatabaseError:  # broken by a test on purpose: its pages are all there is
+        return search_bytes(path.read_bytes())
     return sorted(found)
 
 
@@ -146,7 +151,8 @@ def files_left(folder: Path) -> Iterator[Path]:
             inside = path.relative_to(network).parts
             if len(inside) > 1 and inside[1] in OWN:
                 continue
-            if path.is_file() and not path.is_symlink():
+            # A write-ahead log is read with its database.
+            if path.is_file() and not path.is_symlink() and not path.name.endswith(_JOURNALS):
                 seen.add(path)
     for pattern in LEFT_BEHIND:
         seen |= {path for path in folder.rglob(pattern) if path.is_file()}
