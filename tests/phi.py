@@ -25,7 +25,7 @@ DATA = Path(str(files("admin.demo"))) / "data"
 OWN = ("consents", "organizations")
 """Folders of a network where plaintext belongs."""
 PRIVATE_TABLES = ("private", "private_sets", "private_writes")
-"""Where a peer keeps private data: details that only the parties' own peers have, as Fabric's do."""
+"""Where a peer keeps private data: only the parties' own peers have it, as in Fabric."""
 LEFT_BEHIND = ("*.log", "*.sqlite", "*.sqlite3", "*.db", "*.metrics")
 """Files that are searched also outside a network's folder."""
 
