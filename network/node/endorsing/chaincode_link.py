@@ -244,30 +244,32 @@ class ChaincodeLink:
                     self._answer(key, message)
 
     def _answer(self, key: TransactionKey, message: ChaincodeMessage) -> None:
-        execution = self._running[key].execution
+        running = self._running[key]
         if message.type == ChaincodeMessage.INVOKE_CHAINCODE:
-            self._start(self._call(execution, message))
+            self._start(self._call(running.execution, message))
         elif message.type in _SCANNING:
-            self._start(self._scan(execution, message))
+            self._start(self._scan(running, message))
         else:
-            self._take(self._talk.answer(self._build_answer(execution, message)))
+            self._take(self._talk.answer(self._build_answer(running, message)))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         call = asyncio.create_task(work)
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
 
-    async def _scan(self, execution: Execution, message: ChaincodeMessage) -> None:
+    async def _scan(self, running: _Running, message: ChaincodeMessage) -> None:
         """Answer from a thread: a rich query without an index reads a whole namespace."""
-        answer = await asyncio.to_thread(self._build_answer, execution, message)
+        answer = await asyncio.to_thread(self._build_answer, running, message)
         self._take(self._talk.answer(answer))
 
-    def _build_answer(self, execution: Execution, message: ChaincodeMessage) -> ChaincodeMessage:
+    def _build_answer(self, running: _Running, message: ChaincodeMessage) -> ChaincodeMessage:
         try:
-            return build_answer(message, answer_request(message, execution.context))
+            return build_answer(message, answer_request(message, running.execution.context))
         except RequestRefused as refusal:
             return build_refusal(message, str(refusal))
         except Exception:
+            if running.outcome.done():  # and with the transaction its view of the ledger is gone
+                return build_refusal(message, "the transaction has ended")
             # A fault of ours must cost one request, not the chaincode's connection.
             log.exception("chaincode %s: a ledger request failed", self.package_id)
             return build_refusal(message, "the peer failed to answer; see its log")
