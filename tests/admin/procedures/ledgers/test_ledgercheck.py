@@ -372,7 +372,7 @@ class TestFolders:
 
     async def test_several_channels_and_none_chosen(self, tmp_path: Path) -> None:
         shutil.copytree(PEER, tmp_path / "chain")
-        for file in BEHAVIOUR.iterdir():
+        for file in filter(Path.is_file, BEHAVIOUR.iterdir()):
             shutil.copy(file, tmp_path / "chain")
         with pytest.raises(FaultError, match="several channels here: care, ch"):
             await verify(tmp_path / "chain")
