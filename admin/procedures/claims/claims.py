@@ -7,6 +7,7 @@ a claim that it has with how it stands.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import Any, TypeVar
 
 from admin.errors import get_chaincode_answer, input_error
@@ -108,7 +109,8 @@ class Claims:
         """Every claim is on the ledger, accepted or rejected, or was stopped at one's own peer.
 
         Claims that are there already are answered with how they stand, so that an interrupted
-        submission goes on when the same files are sent again. `told` gets results as they come.
+        submission goes on when the same files are sent again. `told` gets results as they come, in
+        the order of the sources.
 
         Raises:
             FaultError: a file does not say enough; nothing was sent.
@@ -120,14 +122,15 @@ class Claims:
         chunks = [prepared[start : start + options.chunk] for start in starts]
         limit = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
 
-        async def send(chunk: list[Prepared]) -> list[Submitted]:
+        async def send(number: int, chunk: list[Prepared]) -> list[Submitted]:
             async with limit:
                 done = await self._send(chunk, options)
-            told(done)
+            in_turn(number, done)
             progress(len(chunk))
             return done
 
-        found = [one for done in await _gather(map(send, chunks)) for one in done]
+        in_turn = _in_turn(told)
+        found = [one for done in await _gather(starmap(send, enumerate(chunks))) for one in done]
         for source, held in corrections:
             done = await self._correct(source, held, options)
             told([done])
@@ -381,6 +384,21 @@ class Claims:
 
     def _transient(self, support: Support) -> dict[str, bytes]:
         return {**support.transient, "fingerprintKey": open_key(self._surroundings)}
+
+
+def _in_turn(told: Told) -> Callable[[int, list[Submitted]], None]:
+    """Pass numbered chunks on from 0 upwards, however they come."""
+    waiting: dict[int, list[Submitted]] = {}
+    due = 0
+
+    def take(number: int, done: list[Submitted]) -> None:
+        nonlocal due
+        waiting[number] = done
+        while due in waiting:
+            told(waiting.pop(due))
+            due += 1
+
+    return take
 
 
 async def _gather(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
