@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -149,6 +150,11 @@ class CaClient:
             body["max_enrollments"] = max_enrollments
         result = await self._signed("POST", "/register", registrar, body)
         return str(result["secret"])
+
+    async def set_secret(self, registrar: Signer, name: str, secret: str) -> None:
+        """A registered identity enrols with this secret from now on."""
+        body = {"secret": secret, "caname": self._ca_name}
+        await self._signed("PUT", f"/identities/{quote(name, safe='')}", registrar, body)
 
     async def revoke(
         self,

@@ -120,6 +120,8 @@ class EmbeddedEngine:
                 self._start(order)
         say("waiting for the nodes")
         await self._wait(timeout)
+        wanted = {node.name for node in order.nodes}
+        await self._wait_ended({node.name for node in before.nodes} - wanted, timeout)
 
     async def serve(self, services: Sequence[Service], *, timeout: float) -> None:
         """These services run beside the nodes; raises `PortsTakenError` or `NotReadyError`."""

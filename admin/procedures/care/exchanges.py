@@ -6,7 +6,7 @@ from pathlib import Path
 
 from admin.exchange.place import SERVICE_USER
 from admin.procedures.care.keys import ensure_key
-from admin.procedures.networks.enrolment import enroll, register
+from admin.procedures.networks.enrolment import enroll, register_or_reset
 from admin.procedures.networks.health import Health
 from chaincode.directory.model import ORGANIZATION_SUBJECT
 from network.client import Gateway
@@ -55,17 +55,10 @@ async def _prepare(surroundings: Surroundings, channel: Channel, owner: Organiza
 
 
 async def _enroll(surroundings: Surroundings, owner: Organization, name: str) -> None:
-    registered = await register(
-        surroundings,
-        surroundings.signer(f"{owner.name}/{OPERATOR}"),
-        name,
-        kind="client",
-        affiliation="",
-        attributes=[Attribute("role", "service", ecert=True)],
-        secret="",
-        max_enrollments=None,
-    )
-    await enroll(surroundings, name, registered.secret)
+    registrar = surroundings.signer(f"{owner.name}/{OPERATOR}")
+    role = Attribute("role", "service", ecert=True)
+    secret = await register_or_reset(surroundings, registrar, name, attributes=[role])
+    await enroll(surroundings, name, secret)
 
 
 def _service(surroundings: Surroundings, owner: Organization, network: Path) -> Service:

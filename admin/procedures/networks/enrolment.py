@@ -1,5 +1,6 @@
 """Identities from an organisation's CA: registered, enrolled, renewed, revoked, kept on disk."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -109,6 +110,23 @@ async def register(
             "or enrol with its secret: --secret-file",
         ) from failure
     return Registered(f"{member.name}/{user}", given)
+
+
+async def register_or_reset(
+    surroundings: Surroundings, registrar: Signer, name: str, *, attributes: Sequence[Attribute]
+) -> str:
+    """The identity can be enrolled with the secret returned, whether it was registered before or
+    not: whoever was interrupted between registering and enrolling goes on with this."""
+    organization, user = split_name(name)
+    ca, _ = open_ca(surroundings, organization)
+    try:
+        return await ca.register(registrar, user, attributes=attributes)
+    except NodeError as failure:
+        if failure.status != "ALREADY_EXISTS":
+            raise
+    secret = secrets.token_urlsafe(24)
+    await ca.set_secret(registrar, user, secret)
+    return secret
 
 
 async def enroll(surroundings: Surroundings, name: str, secret: str) -> IdentityView:

@@ -311,3 +311,11 @@ def test_an_expired_certificate_may_renew_only_where_allowed(tmp_path: Path) -> 
     caller = authority.authenticate_token(token, "POST", "/reenroll", b"", allow_expired=True)
     assert caller.id == "Admin@hospital.example"
     authority.store.close()
+
+
+async def test_a_new_secret_enrols_and_the_old_one_no_more(ca: RunningCa) -> None:
+    old = await ca.client.register(ca.admin, "exchange")
+    await ca.client.set_secret(ca.admin, "exchange", "another-secret")
+    with pytest.raises(NodeError):
+        await ca.client.enroll("exchange", old)
+    assert (await ca.client.enroll("exchange", "another-secret")).certificate_pem
