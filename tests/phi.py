@@ -159,13 +159,19 @@ def files_left(folder: Path) -> Iterator[Path]:
     yield from sorted(seen)
 
 
+def _measure(path: Path) -> int:
+    """Bytes of a file, and of the write-ahead log that is read with it."""
+    log = path.with_name(f"{path.name}-wal")
+    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
+
 def search_folders(folders: Iterable[Path]) -> tuple[int, list[str]]:
     """How many bytes were searched, and a line for every file that holds what it must not."""
     searched, lines = 0, []
     for folder in folders:
         for path in files_left(folder):
             try:
-                searched += path.stat().st_size
+                searched += _measure(path)
                 words = search_file(path)
             except FileNotFoundError:
                 continue  # a node that is still going down

@@ -37,7 +37,7 @@ def test_no_patient_in_any_file_of_the_network(people: Care) -> None:
     )
     searched, leaks = search_folders([people.folder])
     assert not leaks
-    assert searched > 500_000
+    assert searched > 1_000_000
     # The search is not blind: the same needles are found where plaintext does lie.
     assert all(
         b in (people.folder / "found.json").read_bytes() for b in (b"Amelia", b"GH-48213907")
