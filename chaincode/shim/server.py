@@ -38,10 +38,11 @@ class ChaincodeServer:
         self._streams = Streams(
             settings.chaincode_id, chaincode, settings.capacity, observer or NoObserver()
         )
+        self._connect = ConnectService(self._streams)
         self._health = HealthService()
         self._server = Http2Server(
             {
-                f"/{SERVICE}/Connect": ConnectService(self._streams),
+                f"/{SERVICE}/Connect": self._connect,
                 "/grpc.health.v1.Health/Check": self._health.check,
                 "/grpc.health.v1.Health/Watch": self._health.watch,
             },
@@ -84,8 +85,9 @@ class ChaincodeServer:
         self._tell_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         seconds = self._settings.grace if grace is None else grace
         drained = await self._streams.drain(seconds)
+        await self._connect.end_all()
         await self._server.stop()
-        await self._streams.close_all()
+        await self._connect.end_all()  # those that came in between, cut off by now
         self._stopped.set()
         logger.info("stopped" if drained else "stopped; transactions were cut off")
         return drained

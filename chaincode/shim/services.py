@@ -24,20 +24,37 @@ class ConnectService:
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
+        self._open: set[PeerStream] = set()
 
     def __call__(self, call: Call, address: str) -> PeerStream:
         """The stream of a peer that has just called."""
         logger.info("a peer connected", extra={"peer": address})
-        return PeerStream(self._streams, call, address)
+        stream = PeerStream(self._streams, call, address, self._open.discard)
+        self._open.add(stream)
+        return stream
+
+    async def end_all(self) -> None:
+        """Every stream has ended, its trailers behind its last message.
+
+        Without them a client that loses the connection may throw away what it has not read yet.
+        """
+        await asyncio.gather(*(stream.end() for stream in list(self._open)))
 
 
 class PeerStream:
     """One peer's stream, a `connection.Receiver`: its messages go into a session and back."""
 
-    def __init__(self, streams: Streams, call: Call, address: str) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        call: Call,
+        address: str,
+        ended: Callable[[PeerStream], None],
+    ) -> None:
         self._streams = streams
         self._call = call
         self._address = address
+        self._ended = ended
         self._ending: asyncio.Task[None] | None = None
         self._session: Session = streams.open(self._send)
         self._session.start()
@@ -66,14 +83,20 @@ class PeerStream:
     def _send(self, message: Message) -> None:
         self._call.send(message.SerializeToString())
 
-    def _end(self, reason: str, status: int) -> None:
+    async def end(self) -> None:
+        """The stream has ended as it does when the peer ends it."""
+        await self._end("", OK)
+
+    def _end(self, reason: str, status: int) -> asyncio.Task[None]:
         if self._ending is None:
             self._ending = asyncio.get_running_loop().create_task(self._close(reason, status))
+        return self._ending
 
     async def _close(self, reason: str, status: int) -> None:
         """The transactions are cancelled first, so that the stream's last word is its last."""
         await self._streams.close(self._session)
         self._call.finish(status, reason)
+        self._ended(self)
         logger.info("a peer disconnected", extra={"peer": self._address})
 
 

@@ -61,10 +61,6 @@ class Streams:
         finally:
             self._sessions.discard(session)
 
-    async def close_all(self) -> None:
-        """No stream is left."""
-        await asyncio.gather(*(self.close(session) for session in list(self._sessions)))
-
     async def carry(
         self, read: Callable[[], Awaitable[Any]], write: Callable[[Message], Awaitable[None]]
     ) -> str:

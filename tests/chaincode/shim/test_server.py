@@ -221,6 +221,18 @@ async def test_stopping_lets_transactions_end_and_says_so_to_health_checks() -> 
             assert await stopping is True
 
 
+async def test_a_last_answer_reaches_a_peer_that_reads_it_after_the_server_has_gone() -> None:
+    async with serving() as server, dialled(server.port) as peer:
+        await peer.handshake()
+        await peer.invoke("t", b"Hang")
+        await peer.receive()
+        stopping = asyncio.create_task(server.stop(5))
+        await peer.send(ChaincodeMessage.RESPONSE, b"", "t")
+        assert await stopping is True
+        await asyncio.sleep(0.1)
+        assert (await peer.receive()).type == ChaincodeMessage.COMPLETED
+
+
 async def test_a_second_server_on_the_port_is_refused() -> None:
     async with serving() as server:
         other = ChaincodeServer(ServerSettings("cc:1", f"127.0.0.1:{server.port}"), probe())
