@@ -51,7 +51,7 @@ def deploy(context: Context, name: str | None, channel: str | None, dry_run: boo
     it is; a changed version, policy or collection becomes the next sequence.
     """
     from admin.procedures.networks.deployment import deploy_channel, plan_deployment
-    from network.engines.engine import open_engine
+    from network.engines.choice import open_engine
 
     engine = open_engine(context.surroundings)
     spec = context.topology.channel(context.channel(channel))

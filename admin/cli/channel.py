@@ -104,7 +104,7 @@ def join(
     have none of the blocks before; see 'medfabric channel snapshot'.
     """
     from admin.procedures.networks.join import join_channel
-    from network.engines.engine import open_engine
+    from network.engines.choice import open_engine
 
     if snapshot is not None:
         _join_by_snapshot(context, channel, snapshot, peers)

@@ -59,7 +59,7 @@ def dev(
     """
     from admin.procedures.networks.development import develop
     from chaincode.development.news import describe
-    from network.engines.engine import open_engine
+    from network.engines.choice import open_engine
 
     def tell(news: "News") -> None:
         told = {"event": type(news).__name__.lower(), **to_plain(news)}

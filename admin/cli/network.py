@@ -80,7 +80,7 @@ def up(context: Context, timeout: float | None, dry_run: bool) -> None:
     Addresses in use are found before anything is written.
     """
     from admin.procedures.networks.bootstrap import Bootstrapped, bootstrap
-    from network.engines.engine import open_engine
+    from network.engines.choice import open_engine
 
     engine = open_engine(context.surroundings)
     if dry_run:
@@ -122,7 +122,7 @@ def reset(context: Context, yes: bool) -> None:
 
 
 def _down(context: Context, *, wipe: bool, yes: bool) -> None:
-    from network.engines.engine import open_engine
+    from network.engines.choice import open_engine
 
     engine = open_engine(context.surroundings)
     if wipe and not yes and context.folder.exists():
@@ -145,7 +145,7 @@ def _down(context: Context, *, wipe: bool, yes: bool) -> None:
 @with_context
 def status(context: Context) -> None:
     """Show every node: its state, ledger heights, health, certificate and process."""
-    from network.engines.engine import open_engine
+    from network.engines.choice import open_engine
 
     nodes = context.run(open_engine(context.surroundings).status())
 
@@ -195,7 +195,7 @@ def logs(context: Context, node: str | None, follow: bool, lines: int) -> None:
     NODE is a node's name or a part of it; without one, the end of every node's log.
     """
     from admin.procedures.networks.logs import follow_log, read_logs
-    from network.engines.engine import open_engine
+    from network.engines.choice import open_engine
 
     engine = open_engine(context.surroundings)
     found = read_logs(engine, node, lines)
@@ -219,7 +219,7 @@ def logs(context: Context, node: str | None, follow: bool, lines: int) -> None:
 @with_context
 def restart(context: Context, node: str) -> None:
     """Stop one NODE and start it again; its ledger stays."""
-    from network.engines.engine import open_engine
+    from network.engines.choice import open_engine
 
     engine = open_engine(context.surroundings)
     name = engine.log(node).parent.name
@@ -240,7 +240,7 @@ def plan(context: Context) -> None:
     possible.
     """
     from admin.procedures.networks.planning import plan_network
-    from network.engines.engine import open_engine
+    from network.engines.choice import open_engine
 
     found = context.run(plan_network(open_engine(context.surroundings)))
 
@@ -284,7 +284,7 @@ def apply(context: Context, timeout: float | None, dry_run: bool, yes: bool) -> 
     """
     from admin.procedures.networks.applying import apply_network
     from admin.procedures.networks.planning import plan_network
-    from network.engines.engine import open_engine
+    from network.engines.choice import open_engine
 
     if dry_run:
         click.get_current_context().invoke(plan)
@@ -382,7 +382,7 @@ def renew(
     from datetime import UTC, datetime
 
     from admin.procedures.networks.renewal import choose_nodes, renew_nodes
-    from network.engines.engine import open_engine
+    from network.engines.choice import open_engine
 
     chosen = choose_nodes(context.surroundings, nodes, within, datetime.now(UTC))
     if dry_run or not chosen:

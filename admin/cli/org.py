@@ -139,7 +139,7 @@ def add(
     from admin.procedures.networks.expansion import bring_up_member
     from admin.procedures.networks.membership import describe_joining, plan_addition
     from admin.procedures.networks.settings import parse_address
-    from network.engines.engine import open_engine
+    from network.engines.choice import open_engine
 
     if msp_id and msp is None:
         raise usage_error("--msp-id goes with --msp", "the network file has the MSP id of the rest")

@@ -13,7 +13,6 @@ from typing import Protocol
 
 from network.client.profile import Surroundings
 from network.engines.processplan import Service
-from network.topology.values import Engine as EngineName
 
 Say = Callable[[str], None]
 
@@ -198,19 +197,3 @@ class Engine(Protocol):
             NotReadyError: a server did not come back.
         """
         ...
-
-
-def open_engine(surroundings: Surroundings) -> Engine:
-    """The engine that the topology names.
-
-    Raises:
-        EngineError: there is no such engine here.
-    """
-    if surroundings.topology.engine is EngineName.EMBEDDED:
-        from network.engines.embedded import EmbeddedEngine
-
-        return EmbeddedEngine(surroundings)
-    raise EngineError(
-        f"engine {surroundings.topology.engine.value!r} is not available yet",
-        "set engine: embedded in the network file",
-    )

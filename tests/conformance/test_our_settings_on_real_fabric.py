@@ -16,7 +16,7 @@ from network.client import channel, participation
 from network.client.peer import PeerClient
 from network.client.profile import load_surroundings
 from network.engines import artefacts
-from network.engines.engine import open_engine
+from network.engines.choice import open_engine
 from network.engines.nodefiles import Layout, write_node
 from network.engines.ports import list_node_listeners, wait_until_answered
 from network.engines.processplan import NodeProcess

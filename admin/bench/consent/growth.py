@@ -27,7 +27,8 @@ from chaincode import canonical
 from chaincode.consent.model import Decision, EvaluationRequest, Verdict
 from network.client import Gateway, Proposal
 from network.client.profile import Surroundings, load_surroundings
-from network.engines.engine import Engine, open_engine
+from network.engines.choice import open_engine
+from network.engines.engine import Engine
 from network.topology.mspfolder import load_signer
 from network.topology.values import NodeKind
 

@@ -21,7 +21,8 @@ from admin.bench.generators import Caller, Target
 from admin.bench.network.course import Side
 from admin.procedures.networks.bootstrap import bootstrap
 from network.client.profile import Surroundings, load_surroundings
-from network.engines.engine import Engine, open_engine
+from network.engines.choice import open_engine
+from network.engines.engine import Engine
 
 LABEL = "medfabric"
 CHAINCODE = "chaincode.samples.bench:chaincode"

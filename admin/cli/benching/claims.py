@@ -74,7 +74,7 @@ def claims(
     from admin.procedures.claims.claims import Claims
     from admin.procedures.claims.files import Naming
     from admin.procedures.claims.preparation import FilingOptions
-    from network.engines.engine import open_engine
+    from network.engines.choice import open_engine
 
     filed = Filed(patient, coverage, npi)
     options = naming_of(FilingOptions(Naming(), provider=provider, chunk=chunk), filed)

@@ -15,7 +15,8 @@ from admin.procedures.networks.certificates import (
     list_certificates,
 )
 from network.client.profile import Surroundings
-from network.engines.engine import EngineError, NodeStatus, PortsTakenError, open_engine
+from network.engines.choice import open_engine
+from network.engines.engine import EngineError, NodeStatus, PortsTakenError
 
 ENOUGH_DISK = 1 << 30  # bytes; a small network with its ledgers
 OLDEST_CLOCK = datetime(2025, 1, 1, tzinfo=UTC)  # a clock before this was never set

@@ -14,7 +14,8 @@ from network.client.errors import GatewayError
 from network.client.orderer import OrdererClient
 from network.client.peer import PeerClient
 from network.client.profile import OPERATOR, Surroundings
-from network.engines.engine import Engine, open_engine
+from network.engines.choice import open_engine
+from network.engines.engine import Engine
 from network.topology.values import Channel, Node, NodeKind
 
 Say = Callable[[str], None]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from network.client.profile import load_surroundings
-from network.engines.engine import Engine, EngineError, PortsTakenError, open_engine
+from network.engines.choice import open_engine
+from network.engines.engine import Engine, EngineError, PortsTakenError
 from tests.network.engines.free_network import write_care
 
 
