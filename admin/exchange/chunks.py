@@ -11,6 +11,8 @@ from typing import BinaryIO, Protocol, Self
 
 _BUFFERS = 3
 """One chunk being given out, one read ahead, one that a digest may still be looking at."""
+_SHORT = 32 * 1024
+"""Bytes tried first: most records are shorter, and a whole chunk's buffer costs more than they."""
 
 
 class Digest(Protocol):
@@ -22,11 +24,17 @@ class Digest(Protocol):
 
 def read_chunks(source: BinaryIO, size: int) -> Iterator[tuple[int, memoryview, bool]]:
     """Yield (index, bytes, is last); an empty source is one empty last chunk."""
+    first = min(_SHORT, size)
+    begun = _fill(source, memoryview(bytearray(first)))
+    if len(begun) < first:
+        yield 0, begun, True
+        return
     buffers = [memoryview(bytearray(size))]
+    buffers[0][: len(begun)] = begun
     index = 0
-    chunk = _fill(source, buffers[0])
+    chunk = buffers[0][: len(begun) + len(_fill(source, buffers[0][len(begun) :]))]
     while len(chunk) == size:
-        if len(buffers) < _BUFFERS:  # as they are needed: most records are one short chunk
+        if len(buffers) < _BUFFERS:  # as they are needed
             buffers.append(memoryview(bytearray(size)))
         following = _fill(source, buffers[(index + 1) % _BUFFERS])
         if not following:

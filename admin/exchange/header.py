@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import rfc8785
@@ -49,7 +50,12 @@ class Manifest:
     @property
     def digest(self) -> bytes:
         """SHA-256 of the canonical JSON (RFC 8785): the associated data of every chunk."""
-        return hashlib.sha256(rfc8785.dumps(self.to_json())).digest()
+        return _digest(self)
+
+
+@lru_cache(maxsize=64)  # asked for at each wrap and for the content
+def _digest(manifest: Manifest) -> bytes:
+    return hashlib.sha256(rfc8785.dumps(manifest.to_json())).digest()
 
 
 @dataclass(frozen=True, slots=True)

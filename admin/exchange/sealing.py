@@ -105,11 +105,14 @@ def seal(
     target.write(head)
     size, sealed_size = 0, len(head)
     cipher, bound = AESGCM(secret.data_key), manifest.digest
-    buffer = memoryview(bytearray(manifest.chunk_size + TAG_LENGTH))
+    buffer = memoryview(b"")
     with Hashing(digests) as hashing:
         for index, chunk, last in read_chunks(source, manifest.chunk_size):
             hashing.update(chunk, last=last)
-            sealed = buffer[: len(chunk) + TAG_LENGTH]
+            length = len(chunk) + TAG_LENGTH
+            if len(buffer) < length:  # the first chunk is the longest
+                buffer = memoryview(bytearray(length))
+            sealed = buffer[:length]
             cipher.encrypt_into(_nonce(manifest, index, last), chunk, bound, sealed)
             target.write(sealed)
             size += len(chunk)
@@ -162,12 +165,14 @@ def unseal(
     """
     manifest = header.manifest
     cipher, bound = AESGCM(secret.data_key), manifest.digest
-    # Two: a digest may still look at the one before.
-    buffers = [memoryview(bytearray(manifest.chunk_size)) for _ in range(2)]
+    buffers: list[memoryview] = []
     size = 0
     with Hashing(digests) as hashing:
         for index, chunk, last in read_chunks(source, manifest.chunk_size + TAG_LENGTH):
-            plain = buffers[index % 2][: max(len(chunk) - TAG_LENGTH, 0)]
+            length = max(len(chunk) - TAG_LENGTH, 0)
+            if len(buffers) < 2:  # a digest may still look at the one before
+                buffers.append(memoryview(bytearray(length)))
+            plain = buffers[index % 2][:length]
             try:
                 cipher.decrypt_into(_nonce(manifest, index, last), chunk, bound, plain)
             except (InvalidTag, ValueError) as error:
