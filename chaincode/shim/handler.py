@@ -70,6 +70,11 @@ class Invocation:
         """What tells this transaction from others on the same stream."""
         return self.channel_id, self.tx_id
 
+    @property
+    def size(self) -> int:
+        """Bytes of the arguments."""
+        return sum(map(len, self.args))
+
 
 @dataclass(frozen=True, slots=True)
 class Invoked:

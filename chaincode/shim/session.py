@@ -47,10 +47,11 @@ MESSAGE_OVERHEAD_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many transactions one stream holds."""
+    """How many transactions one stream holds, and how many bytes of arguments they have."""
 
     running: int
     waiting: int
+    argument_bytes: int = 256 * 1024 * 1024
 
 
 DEFAULT_CAPACITY = Capacity(running=512, waiting=16384)
@@ -103,6 +104,7 @@ class Session:
         self._tasks: dict[TransactionKey, asyncio.Task[None]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._waiting: deque[Invocation] = deque()
+        self._argument_bytes = 0  # of those that run and those that wait
         self._answers: dict[int, asyncio.Future[bytes]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -157,6 +159,7 @@ class Session:
     async def close(self) -> None:
         """End it: running transactions are cancelled and have ended when this returns."""
         self._handler.close()
+        self._argument_bytes -= sum(entry.size for entry in self._waiting)
         self._waiting.clear()
         tasks = [*self._tasks.values(), *self._retiring]
         for task in tasks:
@@ -212,14 +215,22 @@ class Session:
 
     def _admit(self, invocation: Invocation) -> None:
         self._idle.clear()
-        if len(self._tasks) < self._capacity.running:
+        held = self._argument_bytes + invocation.size
+        if held > self._capacity.argument_bytes and self._argument_bytes:
+            self._refuse(invocation)
+        elif len(self._tasks) < self._capacity.running:
+            self._argument_bytes = held
             self._launch(invocation)
         elif len(self._waiting) < self._capacity.waiting:
+            self._argument_bytes = held
             self._waiting.append(invocation)
         else:
-            error = Busy("the chaincode has as many transactions as it may hold; try again later")
-            self._answer(invocation, Response(error.status, error.message), None)
-            log_transaction(logger, invocation, error.status, 0.0)
+            self._refuse(invocation)
+
+    def _refuse(self, invocation: Invocation) -> None:
+        error = Busy("the chaincode has as many transactions as it may hold; try again later")
+        self._answer(invocation, Response(error.status, error.message), None)
+        log_transaction(logger, invocation, error.status, 0.0)
 
     def _retire(self, key: TransactionKey) -> None:
         task = self._tasks.pop(key, None)
@@ -227,14 +238,17 @@ class Session:
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
             task.cancel()
+        self._argument_bytes -= sum(entry.size for entry in self._waiting if entry.key == key)
         self._waiting = deque(entry for entry in self._waiting if entry.key != key)
 
     def _launch(self, invocation: Invocation) -> None:
         task = asyncio.create_task(self._run(invocation))
         self._tasks[invocation.key] = task
-        task.add_done_callback(lambda done: self._ended(invocation.key, done))
+        task.add_done_callback(lambda done: self._ended(invocation, done))
 
-    def _ended(self, key: TransactionKey, task: asyncio.Task[None]) -> None:
+    def _ended(self, invocation: Invocation, task: asyncio.Task[None]) -> None:
+        key = invocation.key
+        self._argument_bytes -= invocation.size
         if self._tasks.get(key) is task:
             del self._tasks[key]
         while self._waiting and len(self._tasks) < self._capacity.running:

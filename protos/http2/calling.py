@@ -11,6 +11,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from protos.http2 import frames
+from protos.http2.budget import Budget
 from protos.http2.connection import (
     INTERNAL,
     RESOURCE_EXHAUSTED,
@@ -133,10 +134,12 @@ class _Hearing:
 class Caller(Connection):
     """The client's side of one connection."""
 
-    def __init__(self, wake: Callable[[], None], max_message: int) -> None:
+    def __init__(
+        self, wake: Callable[[], None], max_message: int, budget: Budget | None = None
+    ) -> None:
         """`wake` is told that there is something to `take`."""
         self._preface_due = True
-        super().__init__(lambda call: None, wake, max_message)
+        super().__init__(lambda call: None, wake, max_message, budget=budget)
         self.began = True
         self.goodbye = ""
         """Why the server wants no more calls here."""
@@ -230,5 +233,6 @@ class Caller(Connection):
         """The call's stream is closed."""
         self.calls.pop(call.stream, None)
         self.waiting.pop(call.stream, None)
+        call.let_go()
         if self.on_free is not None:
             self.on_free()

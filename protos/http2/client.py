@@ -221,10 +221,12 @@ class _Protocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         if self._transport is not None:
             self._transport.pause_reading()
+        self.caller.block()
 
     def resume_writing(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
+        self.caller.unblock()
 
     def wake(self) -> None:
         """There is something to send: once a turn of the loop."""
@@ -242,6 +244,7 @@ class _Protocol(asyncio.Protocol):
         self._woken = False
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(self.caller.take())
+            self.caller.go_on()
 
     def _expect_word(self) -> None:
         left = self._heard + self._client.pace.silence - self._loop.time()

@@ -4,7 +4,8 @@
     Call.send / Call.finish ──▸ frames, as flow control lets them ──take──▸ client
 
 What a client may make us hold is bounded: frame, header block, message, streams and resets all
-have limits. Violations raise `ConnectionFault`; nothing else leaves `receive`.
+have limits, and so have the bytes of all messages together (`budget`). Violations raise
+`ConnectionFault`; nothing else leaves `receive`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from __future__ import annotations
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Protocol, cast
 from urllib.parse import quote
 
 from hpack.exceptions import HPACKError
 
 from protos.http2 import frames
+from protos.http2.budget import Budget
 from protos.http2.frames import ConnectionFault
 from protos.http2.headers import HeaderReader
 
@@ -28,6 +30,9 @@ MAX_RESETS = 1000
 """How many more streams a client may cancel than it lets us answer on one connection
 (CVE-2023-44487); a new one starts anew."""
 RECEIVE_WINDOW = 4 * 1024 * 1024
+SENT_AT_ONCE_BYTES = 1024 * 1024
+"""Bytes of messages that leave with one `take`; what is more waits, and is counted."""
+HOLDS_TOO_MUCH = "too many bytes of calls wait here: end some of them, or read their answers"
 
 OK, UNKNOWN, RESOURCE_EXHAUSTED, FAILED_PRECONDITION = 0, 2, 8, 9
 UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 12, 13, 14
@@ -61,6 +66,7 @@ class Call:
         "_opened",
         "_outgoing",
         "_trailers",
+        "_waiting_bytes",
         "_wanted",
         "connection",
         "credit",
@@ -96,12 +102,23 @@ class Call:
         self._buffer = bytearray()
         self._wanted = _PREFIX  # bytes to wait for before the buffer is looked at again
         self._outgoing: deque[bytes | memoryview] = deque()
+        self._waiting_bytes = 0  # of the outgoing, as counted by the connection's share
         self._trailers: bytes | None = None
 
     def send(self, message: bytes) -> None:
-        """The message goes out as soon as the client's window lets it; nothing after `finish`."""
+        """The message goes out as soon as the client lets it; nothing after `finish`.
+
+        Where too much waits for the client already, the call is over in its place, with
+        RESOURCE_EXHAUSTED and its receiver cancelled.
+        """
         if self.finished:
             return
+        connection, size = self.connection, len(message) + _PREFIX
+        if self._outgoing or size > min(self.window, connection.window, connection.room):
+            if not connection.share.take(size):
+                self._refuse(RESOURCE_EXHAUSTED, HOLDS_TOO_MUCH)
+                return
+            self._waiting_bytes += size
         self.open()
         self._outgoing.append(b"\x00" + len(message).to_bytes(4, "big") + message)
         self.push()
@@ -116,6 +133,7 @@ class Call:
         if self.finished:
             return
         self.finished = True
+        self._drop_incoming()
         told = [("grpc-status", str(status))]
         if text:
             told.append(("grpc-message", quote(text, safe=" !#$&'()*+,/:;<=>?@[]^_`{|}~\"")))
@@ -154,19 +172,23 @@ class Call:
         """Whether every message has gone."""
         connection, outgoing = self.connection, self._outgoing
         while outgoing:
-            allowed = min(self.window, connection.window, connection.frame_limit)
+            allowed = min(self.window, connection.window, connection.frame_limit, connection.room)
             if allowed <= 0:
                 connection.waiting[self.stream] = self
                 return False
             chunk = outgoing[0]
             if len(chunk) <= allowed:
                 outgoing.popleft()
+                if self._waiting_bytes:  # none of what leaves without waiting is counted
+                    whole = chunk.obj if isinstance(chunk, memoryview) else chunk
+                    self._give_back_waiting(len(cast(bytes, whole)))
             else:
                 rest = memoryview(chunk)  # slices of a large message are not copied again
                 outgoing[0], chunk = rest[allowed:], bytes(rest[:allowed])
             size = len(chunk)
             self.window -= size
             connection.window -= size
+            connection.room -= size
             connection.emit(frames.build_data_header(size, self.stream))
             connection.emit(chunk)
         return True
@@ -183,17 +205,55 @@ class Call:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something waits for the client's window."""
+        """Whether something waits for the client's window, or for the client to read."""
         return bool(self._outgoing) and self.stream in self.connection.calls
+
+    def keep(self, size: int) -> bool:
+        """Whether the receiver may hold so many bytes of a message; it has to `free` them.
+
+        If not, the call is over: RESOURCE_EXHAUSTED, and the receiver cancelled.
+        """
+        if self.connection.share.take(size):
+            return True
+        self._refuse(RESOURCE_EXHAUSTED, HOLDS_TOO_MUCH)
+        return False
+
+    def free(self, size: int) -> None:
+        """The receiver is done with so many of the bytes that it kept."""
+        self.connection.share.give_back(size)
+
+    def let_go(self) -> None:
+        """Nothing is held for the call any more: it has ended."""
+        self._drop_incoming()
+        self._outgoing.clear()
+        self._give_back_waiting(self._waiting_bytes)
+
+    def _give_back_waiting(self, size: int) -> None:
+        self._waiting_bytes -= size
+        self.connection.share.give_back(size)
+
+    def _drop_incoming(self) -> None:
+        if self._buffer:
+            self.connection.share.give_back(len(self._buffer))
+            self._buffer = bytearray()
+
+    def _buffer_up(self, data: bytes) -> bool:
+        """Whether the data could be kept; else the call is over."""
+        if not self.connection.share.take(len(data)):
+            self._refuse(RESOURCE_EXHAUSTED, HOLDS_TOO_MUCH)
+            return False
+        self._buffer += data
+        return True
 
     def take_in(self, data: bytes) -> None:
         """Hand the messages in this data to the receiver, keep the rest for the next."""
+        if self.finished:
+            return
         if self._buffer:
-            self._buffer += data
-            if len(self._buffer) < self._wanted:
+            if not self._buffer_up(data) or len(self._buffer) < self._wanted:
                 return
             data = bytes(self._buffer)
-            self._buffer.clear()
+            self._drop_incoming()
         start, size = 0, len(data)
         while size - start >= _PREFIX:
             if self.receiver is None or self.finished:
@@ -209,7 +269,7 @@ class Call:
         else:
             self._wanted = _PREFIX
         if start < size:
-            self._buffer += data[start:]
+            self._buffer_up(data[start:])
 
     def _read_size(self, data: bytes, start: int) -> int | None:
         """Bytes of the message that begins there, prefix included; None ends a call that may not
@@ -242,10 +302,12 @@ class Connection:
         wake: Callable[[], None],
         max_message: int,
         max_streams: int = MAX_STREAMS,
+        budget: Budget | None = None,
     ) -> None:
         """`accept` gives a call its receiver, None where there is no such method; `wake` is told
-        that there is something to `take`.
+        that there is something to `take`. The connection has its share of the `budget`.
         """
+        self.share = (budget or Budget()).open_share()
         self.certificate = b""
         """DER of the certificate that the client has shown; whoever has the socket sets it."""
         self.is_leaving = False
@@ -253,6 +315,8 @@ class Connection:
         self.pings = 0
         """Pings that the client has sent since it last did anything else."""
         self.window = frames.DEFAULT_WINDOW
+        self.room = SENT_AT_ONCE_BYTES
+        """Bytes of messages that may be emitted before the next `take`."""
         self.frame_limit = frames.SMALLEST_FRAME_LIMIT
         self.max_message = max_message
         self._max_streams = max_streams
@@ -263,6 +327,7 @@ class Connection:
         self.waiting: dict[int, Call] = {}
         """Calls that have something to send which a window did not let go."""
         self._out: list[bytes | memoryview] = []
+        self._is_blocked = False
         self._in = bytearray()
         self.began = False
         """Whether the client has said that it speaks HTTP/2."""
@@ -297,10 +362,27 @@ class Connection:
         self._out.append(frame)
 
     def take(self) -> bytes:
-        """Everything that is to be sent now."""
+        """Everything that is to be sent now. `go_on` once it is written."""
         taken = b"".join(self._out)
         self._out.clear()
         return taken
+
+    def go_on(self) -> None:
+        """What waited for room is emitted, unless the client does not read."""
+        if not self._is_blocked and self.room < SENT_AT_ONCE_BYTES:
+            was_full, self.room = self.room <= 0, SENT_AT_ONCE_BYTES
+            if was_full:
+                self._push_all()
+
+    def block(self) -> None:
+        """The client does not read: emit no messages until `unblock`."""
+        self._is_blocked = True
+        self.room = 0
+
+    def unblock(self) -> None:
+        """The client reads again."""
+        self._is_blocked = False
+        self.go_on()
 
     def ping(self) -> None:
         """Ask the client for a sign of life."""
@@ -318,6 +400,7 @@ class Connection:
         self.waiting.clear()
         for call in calls:
             call.finished = True
+            call.let_go()
             if call.receiver is not None:
                 call.receiver.cancel()
 
@@ -341,6 +424,7 @@ class Connection:
         """The call's stream is closed: it was answered."""
         self.calls.pop(call.stream, None)
         self.waiting.pop(call.stream, None)
+        call.let_go()
         self._resets = max(0, self._resets - 1)
 
     # --- inwards ----------------------------------------------------------------------------
@@ -493,6 +577,7 @@ class Connection:
         if self._resets > MAX_RESETS:
             raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many streams were reset")
         call.finished = True
+        call.let_go()
         if call.receiver is not None:
             call.receiver.cancel()
 
@@ -552,6 +637,10 @@ class Connection:
         for call in calls.values():
             if call.is_waiting:
                 call.push()
+        # The first has had what there was; the others go before it the next time.
+        if len(self.waiting) > 1:
+            first = next(iter(self.waiting))
+            self.waiting[first] = self.waiting.pop(first)
 
     def _validate_opened(self, stream: int) -> None:
         if stream > self._last_stream or not stream % 2:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from protos.http2 import frames
+from protos.http2.budget import Budget
 from protos.http2.connection import MAX_STREAMS, Call, Connection, Receiver
 from protos.http2.frames import ConnectionFault
 
@@ -64,7 +65,10 @@ class Http2Server:
         *,
         max_streams: int = MAX_STREAMS,
         pace: Pace = DEFAULT_PACE,
+        budget: Budget | None = None,
     ) -> None:
+        """`budget`: the bytes that may be held for all clients."""
+        self.budget = budget or Budget()
         self.services = services
         self.max_message = max_message
         self.max_streams = max_streams
@@ -152,7 +156,11 @@ class _Protocol(asyncio.Protocol):
         self._server.connections.add(self)
         self._server.idle.clear()
         self._connection = Connection(
-            self._accept, self._wake, self._server.max_message, self._server.max_streams
+            self._accept,
+            self._wake,
+            self._server.max_message,
+            self._server.max_streams,
+            self._server.budget,
         )
         tls = self._transport.get_extra_info("ssl_object")
         if tls is not None:
@@ -197,10 +205,14 @@ class _Protocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         if self._transport is not None:
             self._transport.pause_reading()
+        if self._connection is not None:
+            self._connection.block()
 
     def resume_writing(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
+        if self._connection is not None:
+            self._connection.unblock()
 
     def close(self, code: int = frames.NO_ERROR, reason: str = "") -> None:
         """Say goodbye and hang up."""
@@ -240,6 +252,7 @@ class _Protocol(asyncio.Protocol):
         self._woken = False
         if self._connection is not None and self._transport is not None:
             self._transport.write(self._connection.take())
+            self._connection.go_on()
 
     def _speaks_something_else(self) -> bool:
         tls = self._transport.get_extra_info("ssl_object") if self._transport else None

@@ -2,8 +2,8 @@
 
 The protocol is `rules.endorsement.chaincode_talk`; here are the stream, the clock and the
 waiting. One writer task feeds the stream, one reader task takes from it; requests for the ledger
-are answered in the reader, so a transaction's requests keep their order. Nothing of a message's
-content is logged.
+are answered in the reader, so a transaction's requests keep their order. A chaincode that asks and
+does not read the answers is not read from either. Nothing of a message's content is logged.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ from protos.http2.client import Unreachable, build_client_context
 log = logging.getLogger("chaincode")
 
 _SCANNING = (ChaincodeMessage.GET_QUERY_RESULT, ChaincodeMessage.QUERY_STATE_NEXT)
+UNREAD_BYTES = 64 * 1024 * 1024
+"""Of messages that the chaincode has not read: beyond, none of its own are read."""
 EXECUTION_TIMEOUT = "timeout expired while executing transaction"
 
 
@@ -86,7 +88,10 @@ class ChaincodeLink:
         self.package_id = package_id
         self._talk = ChaincodeTalk(package_id, features)
         self._running: dict[TransactionKey, _Running] = {}
-        self._outbox: asyncio.Queue[ChaincodeMessage] = asyncio.Queue()
+        self._outbox: asyncio.Queue[tuple[ChaincodeMessage, int]] = asyncio.Queue()
+        self._unread = 0  # bytes of what is in the outbox or being written
+        self._may_read = asyncio.Event()
+        self._may_read.set()
         self._calls: set[asyncio.Task[None]] = set()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._channel: Channel | None = None
@@ -142,13 +147,17 @@ class ChaincodeLink:
         """The chaincode's last word on the transaction: COMPLETED or ERROR.
 
         Raises:
-            ExecutionFailed: it took longer than `timeout` seconds, the stream ended, or the same
-                transaction already runs on this chaincode.
+            ExecutionFailed: it took longer than `timeout` seconds, the stream ended, the same
+                transaction already runs on this chaincode, or the chaincode does not read.
         """
         message = execution.message
         key = TransactionKey(message.channel_id, message.txid)
         if self.closed.is_set():
             raise ExecutionFailed(f"error sending: {STREAM_TERMINATED}")
+        if self._unread >= UNREAD_BYTES:
+            raise ExecutionFailed(
+                f"error sending: {self._unread} bytes wait for the chaincode, which does not read"
+            )
         try:
             steps = self._talk.begin(message)
         except DuplicateTransaction as error:
@@ -196,6 +205,7 @@ class ChaincodeLink:
         try:
             while (message := await stream.read()) is not grpc.aio.EOF:
                 self._take(self._talk.receive(message))
+                await self._may_read.wait()
         except TalkBroken as broken:
             reason = str(broken)
             log.error("chaincode %s: ending its stream: %s", self.package_id, broken)
@@ -211,9 +221,13 @@ class ChaincodeLink:
     async def _write(self, stream: Any) -> None:
         try:
             while True:
-                await stream.write(await self._outbox.get())
+                message, size = await self._outbox.get()
+                await stream.write(message)
+                self._unread -= size
+                if self._unread < UNREAD_BYTES:
+                    self._may_read.set()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            pass  # the reader sees the end of the stream and tells
+            self._may_read.set()  # the reader sees the end of the stream and tells
 
     def _end(self, reason: str) -> None:
         self.closed.set()
@@ -232,7 +246,11 @@ class ChaincodeLink:
         for step in steps:
             match step:
                 case Send(message):
-                    self._outbox.put_nowait(message)
+                    size = message.ByteSize()
+                    self._outbox.put_nowait((message, size))
+                    self._unread += size
+                    if self._unread >= UNREAD_BYTES:
+                        self._may_read.clear()
                 case Ready():
                     if not self._ready.done():
                         self._ready.set_result(None)

@@ -314,4 +314,8 @@ def _read_limits(settings: Settings) -> Limits:
         connection_timeout=settings.get_duration(
             "General.ConnectionTimeout", defaults.connection_timeout
         ),
+        max_held_connection=settings.get_size(
+            "General.Limits.Memory.Connection", defaults.max_held_connection
+        ),
+        max_held_total=settings.get_size("General.Limits.Memory.Total", defaults.max_held_total),
     )

@@ -122,6 +122,10 @@ def read_limits(settings: Settings) -> Limits:
         min_ping_interval=settings.get_duration(
             "peer.keepalive.minInterval", DEFAULT_LIMITS.min_ping_interval
         ),
+        max_held_connection=settings.get_size(
+            "peer.limits.memory.connection", DEFAULT_LIMITS.max_held_connection
+        ),
+        max_held_total=settings.get_size("peer.limits.memory.total", DEFAULT_LIMITS.max_held_total),
     )
 
 

@@ -20,6 +20,8 @@ from protos.http2.client import Http2Client, Unreachable
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _QUEUED = 16
 """Messages that wait for a reader before the server is held."""
+_QUEUED_BYTES = 4 * 1024 * 1024
+"""Or so many bytes of them."""
 Metadata = Iterable[tuple[str, str | bytes]]
 Convert = Callable[[Any], Any] | None
 
@@ -149,6 +151,7 @@ class StreamCall:
         self._deserialize = deserialize
         self._call: OutgoingCall | None = None
         self._arrived: deque[bytes] = deque()
+        self._kept = 0  # bytes of them
         self._status: tuple[int, str] | None = None
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
@@ -182,8 +185,12 @@ class StreamCall:
             await self._reader
         raw = self._arrived.popleft()
         call = self._call
-        if call is not None and call.held and len(self._arrived) < _QUEUED // 2:
-            call.release()
+        if call is not None and self._status is None:
+            self._kept -= len(raw)
+            call.free(len(raw))
+            is_short = len(self._arrived) < _QUEUED // 2 and self._kept < _QUEUED_BYTES // 2
+            if call.held and is_short:
+                call.release()
         return self._deserialize(raw) if self._deserialize else raw
 
     async def write(self, message: Any) -> None:
@@ -228,15 +235,22 @@ class StreamCall:
 
     def receive(self, message: bytes) -> None:
         """A message of the server."""
+        call = self._call
+        assert call is not None
+        if not call.keep(len(message)):
+            return
+        self._kept += len(message)
         self._arrived.append(message)
-        if len(self._arrived) >= _QUEUED and self._call is not None:
-            self._call.hold()
+        if len(self._arrived) >= _QUEUED or self._kept >= _QUEUED_BYTES:
+            call.hold()
         _wake(self._reader)
 
     def end(self, status: int, text: str, is_untouched: bool) -> None:
         """The call is over."""
         if self._status is None:
             self._status = (status, text)
+            if self._call is not None:
+                self._call.free(self._kept)  # what is left is its reader's
         if self._feeding is not None:
             self._feeding.cancel()
         if self._timer is not None:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from network.node.serving.limits import UNLIMITED, ConcurrencyLimits
 from network.node.serving.rpc import Services
 from network.node.serving.settings import Settings
+from protos.http2.budget import CONNECTION_BYTES, TOTAL_BYTES, Budget
 from protos.http2.server import Http2Server, Pace, build_tls_context
 
 MAX_MESSAGE_SIZE = 100 * 1024 * 1024
@@ -46,6 +47,9 @@ class Limits:
     """Message sizes in bytes and keepalive in seconds; the defaults are Fabric's.
 
     `min_ping_interval` is how often a client may ping, with or without a call under way.
+    `max_held_connection` and `max_held_total` are the bytes of messages, come in or to go out,
+    that wait or are being served for one client and for all; calls beyond are refused. Fabric has
+    no such bounds.
     """
 
     max_receive_size: int = MAX_MESSAGE_SIZE
@@ -54,6 +58,8 @@ class Limits:
     ping_timeout: float = 20.0
     min_ping_interval: float = 60.0
     connection_timeout: float = CONNECTION_TIMEOUT
+    max_held_connection: int = CONNECTION_BYTES
+    max_held_total: int = TOTAL_BYTES
 
 
 DEFAULT_LIMITS = Limits()
@@ -121,7 +127,11 @@ class Server:
             ping_interval=limits.min_ping_interval / 2,
         )
         self._http2 = Http2Server(
-            self.grpc, limits.max_receive_size, max_streams=MAX_STREAMS, pace=pace
+            self.grpc,
+            limits.max_receive_size,
+            max_streams=MAX_STREAMS,
+            pace=pace,
+            budget=Budget(limits.max_held_connection, limits.max_held_total),
         )
         self._bound: list[tuple[socket.socket, ssl.SSLContext | None]] = []
         self.port = 0

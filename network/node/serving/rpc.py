@@ -3,6 +3,8 @@
 Handlers are written as for `grpc.aio`, and see a context with the parts of it that a node uses. A
 call is one task. A client that sends faster than a handler reads is held by HTTP/2's flow control,
 and a handler that sends faster than its client reads waits, so a call keeps a few messages at most.
+What they keep is counted by the server's budget, from the message's arrival until it is read (or,
+where a call has one message, until it is answered).
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ log = logging.getLogger("comm.grpc.server")
 
 QUEUED = 16
 """Messages of a stream that wait for their handler before the client is held."""
+QUEUED_BYTES = 4 * 1024 * 1024
+"""Or so many bytes of them."""
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -166,6 +170,7 @@ class _Running:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._may_write: asyncio.Future[None] | None = None
+        self._kept = 0  # bytes of messages that the handler has not done with
         timeout = call.headers.get("grpc-timeout")
         if timeout is not None:
             loop = asyncio.get_running_loop()
@@ -256,6 +261,9 @@ class _Running:
     def _end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._kept:
+            self._call.free(self._kept)
+            self._kept = 0
         leave, self._leave = self._leave, None
         if leave is not None:
             leave()
@@ -270,8 +278,9 @@ class _UnaryCall(_Running):
 
     def receive(self, message: bytes) -> None:
         """See `Receiver`."""
-        if self._task is not None:
+        if self._task is not None or not self._call.keep(len(message)):
             return
+        self._kept = len(message)
         try:
             request = self._deserialize(message)
         except Exception:
@@ -302,8 +311,11 @@ class _StreamCall(_Running):
 
     def receive(self, message: bytes) -> None:
         """See `Receiver`."""
+        if not self._call.keep(len(message)):
+            return
+        self._kept += len(message)
         self._queue.append(message)
-        if len(self._queue) >= QUEUED:
+        if len(self._queue) >= QUEUED or self._kept >= QUEUED_BYTES:
             self._call.hold()
         self._tell()
 
@@ -324,7 +336,9 @@ class _StreamCall(_Running):
             self._arrived = asyncio.get_running_loop().create_future()
             await self._arrived
         raw = self._queue.popleft()
-        if self._call.held and len(self._queue) < QUEUED // 2:
+        self._kept -= len(raw)
+        self._call.free(len(raw))
+        if self._call.held and len(self._queue) < QUEUED // 2 and self._kept < QUEUED_BYTES // 2:
             self._call.release()
         try:
             return self._deserialize(raw)
