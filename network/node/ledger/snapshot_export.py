@@ -27,6 +27,7 @@ from network.rules.snapshots.collections import END_KEY, FIRST_KEY, list_collect
 from network.rules.snapshots.form import CollectionsEntry, Record
 from network.rules.snapshots.metadata import ADDITIONAL, SIGNABLE, SnapshotMetadata
 from network.rules.state.snapshot import Version
+from network.rules.wire import encode_bytes, encode_varint
 
 _MODE = 0o444
 _PATIENCE = 1000
@@ -97,14 +98,14 @@ class _Export:
             "SELECT DISTINCT tx_id FROM transactions"
             " ORDER BY length(CAST(tx_id AS BLOB)), CAST(tx_id AS BLOB)"
         )
-        count = self._write(folder, form.TXIDS, (form.encode_bytes(tx.encode()) for (tx,) in rows))
-        self._write_counted(folder, form.TXIDS, form.encode_number(count), count)
+        count = self._write(folder, form.TXIDS, (encode_bytes(tx.encode()) for (tx,) in rows))
+        self._write_counted(folder, form.TXIDS, encode_varint(count), count)
 
     def _write_config_history(self, folder: Path) -> None:
         pairs = sorted(map(form.encode_collections, self._list_collections()))
-        entries = (form.encode_bytes(key) + form.encode_bytes(value) for key, value in pairs)
+        entries = (encode_bytes(key) + encode_bytes(value) for key, value in pairs)
         count = self._write(folder, form.CONFIG_HISTORY, entries)
-        self._write_counted(folder, form.CONFIG_HISTORY, form.encode_number(count), count)
+        self._write_counted(folder, form.CONFIG_HISTORY, encode_varint(count), count)
 
     def _list_collections(self) -> list[CollectionsEntry]:
         writes = self._rows(
@@ -125,7 +126,7 @@ class _Export:
                 if not rows or rows[-1][0] != namespace:
                     rows.append((namespace, 0))
                 rows[-1] = (namespace, rows[-1][1] + 1)
-                yield form.encode_bytes(form.encode_record(record))
+                yield encode_bytes(form.encode_record(record))
 
         count = self._write(folder, name, encode())
         self._write_counted(folder, name, form.encode_namespaces(rows), count)

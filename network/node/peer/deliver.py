@@ -20,7 +20,6 @@ from network.node.serving.deliver import (
     BlockFormat,
     Deliver,
     DeliverSource,
-    build_field,
     send_block,
 )
 from network.rules.envelope import SignedData
@@ -31,6 +30,7 @@ from network.rules.policy.evaluation import (
 )
 from network.rules.state.rwset import PrivateCollection, build_private_rwset, open_private_rwset
 from network.rules.validation.events import filtered_block
+from network.rules.wire import encode_field
 
 GetChannel = Callable[[str], PeerChannel | None]
 
@@ -70,7 +70,7 @@ def _build_handler(deliver: Deliver, form: BlockFormat) -> Any:
 async def _send_filtered(block: bytes, source: DeliverSource, reader: SignedData) -> bytes:
     del reader
     filtered = filtered_block(source.config.channel_id, common_pb2.Block.FromString(block))
-    return build_field(3, filtered.SerializeToString())
+    return encode_field(3, filtered.SerializeToString())
 
 
 def _build_private(
@@ -90,7 +90,7 @@ def _build_private(
                 message.private_data_map[index].CopyFrom(
                     rwset_pb2.TxPvtReadWriteSet.FromString(build_private_rwset(allowed))
                 )
-    return build_field(4, message.SerializeToString())
+    return encode_field(4, message.SerializeToString())
 
 
 def _may_see(channel: PeerChannel, part: PrivateCollection, reader: SignedData) -> bool:

@@ -33,6 +33,7 @@ from network.rules.channel.config import ChannelConfig
 from network.rules.envelope import SignedData, parse_message
 from network.rules.identity.identity import IdentityError, read_identity
 from network.rules.policy.evaluation import PolicyUnsatisfied
+from network.rules.wire import encode_field, encode_varint
 
 logger = logging.getLogger("common.deliver")
 
@@ -224,30 +225,16 @@ def get_expiry(creator: bytes) -> datetime | None:
 
 
 async def send_block(block: bytes, source: DeliverSource, reader: SignedData) -> bytes:
-    """The `build_block` of a plain Deliver, of orderer and peer alike."""
-    return build_field(2, block)
+    """The `build_block` of a plain Deliver, of orderer and peer alike.
+
+    The block goes from disk to wire without being parsed and serialised again.
+    """
+    return encode_field(2, block)
 
 
 def build_status_response(status: int) -> bytes:
     """DeliverResponse bytes with a status; the orderer's and the peer's are the same."""
-    return bytes((0x08,)) + _varint(status)
-
-
-def build_field(number: int, message: bytes) -> bytes:
-    """One length-delimited protobuf field: a response round a message already in bytes.
-
-    Blocks go from disk to wire without being parsed and serialised again.
-    """
-    return bytes((number << 3 | 2,)) + _varint(len(message)) + message
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return bytes((0x08,)) + encode_varint(status)
 
 
 def _strip_data(raw: bytes) -> bytes:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from network.rules.state.snapshot import Version
+from network.rules.wire import encode_bytes, encode_field, encode_varint
 
 FORMAT = 1
 """The first byte of every file."""
@@ -68,35 +69,16 @@ Read = Callable[[int], bytes]
 # --- writing -------------------------------------------------------------------------------------
 
 
-def encode_number(number: int) -> bytes:
-    """Return the unsigned varint."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
-def encode_bytes(raw: bytes) -> bytes:
-    """Return the bytes after their size."""
-    return encode_number(len(raw)) + raw
-
-
 def encode_record(record: Record) -> bytes:
     """Return the marshalled SnapshotRecord, which is private to Fabric's ledger."""
     fields = (record.key, record.value, record.metadata, record.version.encode())
-    return b"".join(
-        bytes([number << 3 | _BYTES]) + encode_bytes(value)
-        for number, value in enumerate(fields, 1)
-        if value
-    )
+    return b"".join(encode_field(number, value) for number, value in enumerate(fields, 1) if value)
 
 
 def encode_namespaces(rows: list[tuple[str, int]]) -> bytes:
     """Return what the metadata of state holds: each namespace and its records, in their order."""
-    return encode_number(len(rows)) + b"".join(
-        encode_bytes(namespace.encode()) + encode_number(count) for namespace, count in rows
+    return encode_varint(len(rows)) + b"".join(
+        encode_bytes(namespace.encode()) + encode_varint(count) for namespace, count in rows
     )
 
 

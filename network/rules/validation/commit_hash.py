@@ -4,24 +4,24 @@ Peers whose hashes are equal have the same public state. Nobody checks it on the
 Source: core/ledger/kvledger/kv_ledger.go fn addBlockCommitHash, txmgr/update_batch_bytes.go.
 """
 
-from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
 from fabric_protos.common import common_pb2
 
 from network.rules.validation.mvcc import Update, UpdateBatch
+from network.rules.wire import encode_bytes, encode_field
 
 TRANSACTIONS_FILTER: int = common_pb2.TRANSACTIONS_FILTER
 COMMIT_HASH: int = common_pb2.COMMIT_HASH
 
 _SLOTS = 5
-_VARINT, _BYTES = 0, 2
+_IS_DELETE = bytes((4 << 3, 1))  # field 4, true
 
 
 def compute_commit_hash(codes: bytes, updates: UpdateBatch, previous: bytes) -> bytes:
     """Return the commit hash of a block; `previous` is b"" for block 1, the first that has one."""
-    body = _varint(len(codes)) + codes + encode_updates(updates) + previous
+    body = encode_bytes(codes) + encode_updates(updates) + previous
     return sha256(body).digest()
 
 
@@ -77,28 +77,12 @@ def encode_updates(updates: UpdateBatch) -> bytes:
 def _entry(namespace: str, collection: str, key: bytes, update: Update) -> bytes:
     # Message KVWrite of txmgr/updates.proto, field 1 of Updates; written out here because the
     # message is private to Fabric's ledger.
-    fields: Iterable[tuple[int, bytes]] = (
-        (1, namespace.encode()),
-        (2, collection.encode()),
-        (3, key),
-    )
-    body = b"".join(_field(number, value) for number, value in fields)
+    body = _field(1, namespace.encode()) + _field(2, collection.encode()) + _field(3, key)
     if update.value is None:
-        body += bytes([4 << 3 | _VARINT, 1])
+        body += _IS_DELETE
     body += _field(5, update.value or b"") + _field(6, update.version.encode())
-    return bytes([1 << 3 | _BYTES]) + _varint(len(body)) + body
+    return encode_field(1, body)
 
 
 def _field(number: int, value: bytes) -> bytes:
-    if not value:
-        return b""
-    return bytes([number << 3 | _BYTES]) + _varint(len(value)) + value
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    return encode_field(number, value) if value else b""

@@ -23,6 +23,7 @@ from network.rules.identity.identity import Identity, IdentityError, verify_sign
 from network.rules.identity.msp import MspManager
 from network.rules.policy.evaluation import signature_set_to_valid_identities
 from network.rules.state.rwset import MalformedRwset, Rwset, open_rwset
+from network.rules.wire import has_field
 
 Code = transaction_pb2
 VALID: int = Code.VALID
@@ -170,7 +171,7 @@ def _check_form(payload: Any) -> Any:
     response = _parse(
         proposal_response_pb2.ProposalResponsePayload, action.action.proposal_response_payload, bad
     )
-    if not action.chaincode_proposal_payload and not _is_present(actions[0].payload, 1):
+    if not action.chaincode_proposal_payload and not has_field(actions[0].payload, 1):
         raise _Refused(bad)
     expected = compute_proposal_hash(
         payload.header.channel_header, actions[0].header, action.chaincode_proposal_payload
@@ -190,7 +191,7 @@ def _check_content(
     raw = action.action.proposal_response_payload
     response = proposal_response_pb2.ProposalResponsePayload.FromString(raw)
     bad = Code.BAD_RESPONSE_PAYLOAD
-    if not raw or not (response.extension or _is_present(raw, 2)):
+    if not raw or not (response.extension or has_field(raw, 2)):
         raise _Refused(bad)
     result = _parse(proposal_pb2.ChaincodeAction, response.extension, bad)
     try:
@@ -227,7 +228,7 @@ def _check_chaincode(extension: Any, result: Any) -> None:
 
 
 def _check_event(raw_action: bytes, result: Any) -> None:
-    if not result.events and not _is_present(raw_action, 2):
+    if not result.events and not has_field(raw_action, 2):
         return
     event = _parse(chaincode_event_pb2.ChaincodeEvent, result.events, Code.INVALID_OTHER_REASON)
     if event.chaincode_id != result.chaincode_id.name:
@@ -239,41 +240,3 @@ def _parse(kind: Any, raw: bytes, code: int) -> Any:
         return kind.FromString(raw)
     except DecodeError:
         raise _Refused(code) from None
-
-
-def _is_present(raw: bytes, number: int) -> bool:
-    """Tell whether an (empty) length-delimited field stands in the bytes at all.
-
-    Go tells an absent bytes field (nil) from an empty one, and Fabric asks; Python's messages do
-    not know. `raw` has parsed, so only its shape is walked.
-    """
-    position = 0
-    while position < len(raw):
-        tag, position = _read_varint(raw, position)
-        match tag & 7:
-            case 0:
-                _, position = _read_varint(raw, position)
-            case 1:
-                position += 8
-            case 2:
-                if tag >> 3 == number:
-                    return True
-                length, position = _read_varint(raw, position)
-                position += length
-            case 5:
-                position += 4
-            case _:
-                # Groups, long deprecated: none of Fabric's messages has any.
-                return False
-    return False
-
-
-def _read_varint(raw: bytes, position: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = raw[position]
-        number |= (byte & 0x7F) << shift
-        position += 1
-        shift += 7
-        if byte < 0x80:
-            return number, position
