@@ -39,9 +39,3 @@ def validate_codes(values: Iterable[str], path: str) -> None:
         raise InvalidArgument(f"{path}: the same code twice")
     for index, code in enumerate(codes):
         validate_code(code, f"{path}[{index}]")
-
-
-def validate_optional_code(value: str, path: str) -> None:
-    """As `validate_code`; the empty string passes too."""
-    if value:
-        validate_code(value, path)

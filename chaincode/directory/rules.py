@@ -34,7 +34,6 @@ from chaincode.directory.model import (
     Patient,
     PatientRegistration,
     Policy,
-    Scope,
     Standing,
 )
 from chaincode.errors import Conflict, Denied, InvalidArgument
@@ -251,11 +250,6 @@ def validate_apart(publication: KeyPublication, signing: x509.Certificate) -> No
 def is_usable(key: EncryptionKey, now: datetime) -> bool:
     """Whether data may be sealed to the key at `now`."""
     return key.retired_at is None and now <= key.not_after
-
-
-def standing_scope(standing: Standing, scope: Scope) -> bool:
-    """Whether a delegate's scope covers `scope`; patients and custodians have no such limit."""
-    return standing.delegation is None or scope in standing.delegation.scope
 
 
 def narrowed(delegation: Delegation, held: Delegation) -> Delegation:

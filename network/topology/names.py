@@ -123,11 +123,6 @@ def validate_version(value: object) -> object:
     return {"2": "2.5", "3": "3.1", "3.0": "3.1"}.get(text, text) if isinstance(text, str) else text
 
 
-def validate_signature_policy(text: str) -> str:
-    """Return the text of a signature policy."""
-    return _policy(text, parse_policy)
-
-
 def validate_implicit_or_signature(text: str) -> str:
     """Return the text of a channel policy of either kind."""
     return _policy(text, parse_config_policy)

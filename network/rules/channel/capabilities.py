@@ -53,11 +53,6 @@ class Capabilities:
         return self.org_orderer_endpoints
 
     @property
-    def expiration_check(self) -> bool:
-        """Whether orderers refuse expired identities on broadcast."""
-        return bool(self.orderer & {"V1_1", "V1_4_2", "V2_0"})
-
-    @property
     def acls(self) -> bool:
         """Whether the Application group may carry ACLs."""
         return bool(self.application & {"V1_2", "V1_3", "V1_4_2", "V2_0", "V2_5"})

@@ -21,8 +21,8 @@ from network.rules.lifecycle.definitions import (
     ChaincodeDefinition,
     LifecycleError,
     implicit_collection_org,
-    members_policy,
 )
+from network.rules.policy.dsl import n_of_members
 from network.rules.policy.evaluation import MalformedPolicy
 from network.rules.policy.manager import LIFECYCLE_ENDORSEMENT
 
@@ -117,7 +117,7 @@ def _get_lifecycle_policy(config: ChannelConfig) -> SignaturePolicyEnvelope:
         except MalformedPolicy as error:
             raise NoLayout(str(error)) from None
     msp_ids = [org.msp_id for org in config.application_orgs.values()]
-    return members_policy(msp_ids, len(msp_ids) // 2 + 1)
+    return n_of_members(len(msp_ids) // 2 + 1, msp_ids)
 
 
 def _get_defined(

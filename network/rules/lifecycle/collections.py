@@ -23,8 +23,8 @@ from network.rules.lifecycle.definitions import (
     get_definition,
     implicit_collection,
     implicit_collection_org,
-    members_policy,
 )
+from network.rules.policy.dsl import n_of_members
 from network.rules.policy.evaluation import MalformedPolicy, compile_signature_policy
 from network.rules.state.recorder import CollectionNames, Recorder, SimulationError
 
@@ -82,7 +82,7 @@ def build_implicit_collection(
         required_peer_count=required_peers,
         maximum_peer_count=maximum_peers,
     )
-    config.member_orgs_policy.signature_policy.CopyFrom(members_policy([msp_id], 1))
+    config.member_orgs_policy.signature_policy.CopyFrom(n_of_members(1, [msp_id]))
     return config
 
 

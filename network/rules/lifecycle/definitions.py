@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
 
-from fabric_protos.common import policies_pb2
 from fabric_protos.ledger.queryresult import kv_query_result_pb2
 from fabric_protos.peer import collection_pb2, policy_pb2
 from fabric_protos.peer.lifecycle import chaincode_definition_pb2, db_pb2
 from google.protobuf.message import DecodeError
 
-from network.rules.identity.principals import role_principal
 from network.rules.state.recorder import Recorder
 from network.rules.state.snapshot import StateReader
 
@@ -357,21 +355,6 @@ def signature_policy(envelope: Any) -> bytes:
     policy.signature_policy.SetInParent()
     policy.signature_policy.CopyFrom(envelope)
     return bytes(policy.SerializeToString())
-
-
-def members_policy(msp_ids: list[str], needed: int) -> Any:
-    """Return the policy "a member of `needed` of these organisations" (policydsl SignedByNOutOf).
-
-    Fabric sorts the MSP ids before it numbers them.
-    """
-    ordered = sorted(msp_ids)
-    envelope = policies_pb2.SignaturePolicyEnvelope(
-        identities=[role_principal(msp_id, 0) for msp_id in ordered]
-    )
-    envelope.rule.n_out_of.n = needed
-    for index in range(len(ordered)):
-        envelope.rule.n_out_of.rules.add(signed_by=index)
-    return envelope
 
 
 def _get_field(state: ReadableState, namespace: str, name: str, field: str) -> Any:

@@ -117,18 +117,15 @@ def out_of(count: int, rules: list[policies_pb2.SignaturePolicy]) -> policies_pb
     return policies_pb2.SignaturePolicy(n_out_of=gate)
 
 
-def any_of_roles(msp_ids: list[str], role: int) -> policies_pb2.SignaturePolicyEnvelope:
-    """Return "any one of these MSPs in this role" (`policydsl.SignedByAnyMember` and the like)."""
-    return n_of_roles(1, msp_ids, role)
+def n_of_members(count: int, msp_ids: list[str]) -> policies_pb2.SignaturePolicyEnvelope:
+    """Return "a member of ``count`` of these MSPs" (policydsl_builder.go, SignedByNOutOfGivenRole).
 
-
-def n_of_roles(count: int, msp_ids: list[str], role: int) -> policies_pb2.SignaturePolicyEnvelope:
-    """Return "``count`` of these MSPs in this role", MSP ids sorted as Fabric does."""
+    Fabric sorts the MSP ids before it numbers them.
+    """
     ordered = sorted(msp_ids)
     return policies_pb2.SignaturePolicyEnvelope(
-        version=0,
         rule=out_of(count, [signed_by(index) for index in range(len(ordered))]),
-        identities=[role_principal(msp_id, role) for msp_id in ordered],
+        identities=[role_principal(msp_id, _ROLE.MEMBER) for msp_id in ordered],
     )
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha1
 from typing import Any
 
@@ -127,12 +126,6 @@ def parse_index(raw: bytes) -> IndexDefinition:
         columns,
         parse_selector(partial) if partial else None,
     )
-
-
-@lru_cache(maxsize=256)
-def open_index(raw: bytes) -> IndexDefinition:
-    """As `parse_index`, remembered."""
-    return parse_index(raw)
 
 
 def plan_query(query: RichQuery, indexes: Sequence[IndexDefinition]) -> Plan:

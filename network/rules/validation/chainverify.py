@@ -98,11 +98,6 @@ class ChainVerifier:
         self._hashes_began = False
 
     @property
-    def next_number(self) -> int:
-        """The number of the block to come."""
-        return self._next
-
-    @property
     def tip_hash(self) -> bytes:
         """The header hash of the newest block judged."""
         return self._tip

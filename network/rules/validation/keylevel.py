@@ -20,10 +20,10 @@ from network.rules.lifecycle.definitions import (
     ChaincodeDefinition,
     LifecycleError,
     implicit_collection_org,
-    members_policy,
     policy_reference,
     signature_policy,
 )
+from network.rules.policy.dsl import n_of_members
 from network.rules.policy.evaluation import MalformedPolicy
 from network.rules.policy.manager import LIFECYCLE_ENDORSEMENT
 from network.rules.state.rwset import VALIDATION_PARAMETER, NamespaceRwset, open_metadata
@@ -116,7 +116,7 @@ def lifecycle_policy(config: ChannelConfig) -> bytes:
     if config.find_policy(LIFECYCLE_ENDORSEMENT) is not None:
         return policy_reference(LIFECYCLE_ENDORSEMENT)
     msp_ids = [org.msp_id for org in config.application_orgs.values()]
-    return signature_policy(members_policy(msp_ids, len(msp_ids) // 2 + 1))
+    return signature_policy(n_of_members(len(msp_ids) // 2 + 1, msp_ids))
 
 
 def chaincode_policy(
@@ -157,7 +157,7 @@ def _implicit_policy(config: ChannelConfig, msp_id: str) -> bytes | None:
     path = f"/Channel/Application/{org.name}/Endorsement"
     if config.find_policy(path) is not None:
         return policy_reference(path)
-    return signature_policy(members_policy([msp_id], 1))
+    return signature_policy(n_of_members(1, [msp_id]))
 
 
 def _written_keys(part: NamespaceRwset) -> Iterator[LedgerKey]:

@@ -11,7 +11,7 @@ from network.rules.policy.dsl import (
     InvalidPolicyText,
     format_config_policy,
     format_policy,
-    n_of_roles,
+    n_of_members,
     out_of,
     parse_config_policy,
     parse_policy,
@@ -159,6 +159,6 @@ def test_implicit_policies() -> None:
             parse_config_policy(wrong)
 
 
-def test_n_of_roles_sorts_its_organisations() -> None:
-    policy = n_of_roles(2, ["B", "A", "C"], ROLE.MEMBER)
+def test_n_of_members_sorts_its_organisations() -> None:
+    policy = n_of_members(2, ["B", "A", "C"])
     assert format_policy(policy) == "OutOf(2, 'A.member', 'B.member', 'C.member')"

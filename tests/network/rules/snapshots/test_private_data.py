@@ -8,7 +8,7 @@ from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 from fabric_protos.peer import collection_pb2
 from fabric_protos.peer.lifecycle import db_pb2
 
-from network.rules.lifecycle.definitions import members_policy
+from network.rules.policy.dsl import n_of_members
 from network.rules.snapshots.collections import list_collections
 from network.rules.snapshots.eligibility import EligibilityHistory
 from network.rules.snapshots.form import CollectionsEntry, MalformedSnapshot
@@ -22,7 +22,7 @@ def package(*collections: tuple[str, str]) -> bytes:
     for name, msp_id in collections:
         config = message.config.add().static_collection_config
         config.name = name
-        config.member_orgs_policy.signature_policy.CopyFrom(members_policy([msp_id], 1))
+        config.member_orgs_policy.signature_policy.CopyFrom(n_of_members(1, [msp_id]))
     return bytes(message.SerializeToString())
 
 
