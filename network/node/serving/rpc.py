@@ -198,6 +198,8 @@ class _Running:
             self._may_write = asyncio.get_running_loop().create_future()
             call.drained = self._note_drained
             await self._may_write
+        elif call.finished:
+            await asyncio.sleep(0)  # its task was cancelled: a handler that never waits is told so
 
     def _note_drained(self) -> None:
         self._call.drained = None

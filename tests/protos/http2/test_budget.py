@@ -17,7 +17,12 @@ MAX_MESSAGE = 600_000
 CONNECTION = 900_000
 TOTAL = 1_500_000
 OPENING = frames.build_header_block(
-    ((":method", "POST"), (":path", PATH), ("content-type", "application/grpc"))
+    (
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", PATH),
+        ("content-type", "application/grpc"),
+    )
 )
 
 
@@ -149,7 +154,7 @@ ACTS: tuple[Callable[[Client, int, int], None], ...] = (
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(
