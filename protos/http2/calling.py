@@ -20,7 +20,7 @@ from protos.http2.connection import (
     Call,
     Connection,
 )
-from protos.http2.frames import ConnectionFault
+from protos.http2.fields import RESPONSE
 
 CANCELLED = 1
 _UNLIMITED = 2**31 - 1
@@ -185,10 +185,19 @@ class Caller(Connection):
             assert isinstance(call, OutgoingCall)
             call.conclude(UNAVAILABLE, reason)
 
-    def _open(self, stream: int, ends: bool, headers: Mapping[str, str]) -> None:
+    def _get_pseudo_fields(self) -> frozenset[str]:
+        return RESPONSE
+
+    def _receive_late_data(self, stream: int, ends: bool) -> None:
+        """Nothing: the server may not have heard yet that we have cancelled the call."""
+
+    def _open(self, stream: int, ends: bool, headers: Mapping[str, str] | None) -> None:
         self._validate_opened(stream)
         call = self.calls.get(stream)
         if isinstance(call, OutgoingCall):
+            if headers is None:
+                call.cancel_with(INTERNAL, "the server's headers are malformed")
+                return
             call.hear_headers(headers, ends=ends)
 
     def _half_close(self, call: Call) -> None:
@@ -218,8 +227,7 @@ class Caller(Connection):
         super()._receive_settings(flags, stream, payload)
 
     def _receive_goaway(self, flags: int, stream: int, payload: bytes) -> None:
-        if stream or len(payload) < 8:
-            raise ConnectionFault(frames.FRAME_SIZE_ERROR, "GOAWAY of a wrong size")
+        super()._receive_goaway(flags, stream, payload)
         last = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF
         code = int.from_bytes(payload[4:8], "big")
         told = payload[8:200].decode("ascii", "replace")

@@ -20,6 +20,7 @@ from hpack.exceptions import HPACKError
 
 from protos.http2 import frames
 from protos.http2.budget import Budget
+from protos.http2.fields import REQUEST, MalformedFields, is_request, is_trailers
 from protos.http2.frames import ConnectionFault
 from protos.http2.headers import HeaderReader
 
@@ -38,8 +39,18 @@ OK, UNKNOWN, RESOURCE_EXHAUSTED, FAILED_PRECONDITION = 0, 2, 8, 9
 UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 12, 13, 14
 """gRPC's statuses that a server of ours may answer."""
 
+MAX_LEFT = 1024
+"""Streams that a client may still be sending on after we have answered; then the eldest is taken
+for one that the client has ended."""
+
 _PREFIX = 5  # of a gRPC message: compressed or not, and four bytes of length
-_OPENING = frames.build_header_block(((":status", "200"), ("content-type", "application/grpc")))
+
+
+def _build_opening(status: str) -> bytes:
+    return frames.build_header_block(((":status", status), ("content-type", "application/grpc")))
+
+
+_OPENING = _build_opening("200")
 
 
 class Receiver(Protocol):
@@ -130,8 +141,16 @@ class Call:
 
         `metadata` goes along in the trailers; bytes are for keys that end in `-bin`.
         """
-        if self.finished:
-            return
+        if not self.finished:
+            self._finish(status, text, metadata, _OPENING)
+
+    def refuse_http(self, http_status: str, text: str) -> None:
+        """The request is none of gRPC's, which an HTTP status tells those who do not speak it."""
+        self._finish(INTERNAL, text, (), _build_opening(http_status))
+
+    def _finish(
+        self, status: int, text: str, metadata: Iterable[tuple[str, str | bytes]], opening: bytes
+    ) -> None:
         self.finished = True
         self._drop_incoming()
         told = [("grpc-status", str(status))]
@@ -143,7 +162,7 @@ class Call:
         if self._opened:
             self._trailers = frames.build_header_block(told)
         else:
-            self._trailers = _OPENING + frames.build_header_block(told)
+            self._trailers = opening + frames.build_header_block(told)
         self.push()
 
     def open(self) -> None:
@@ -164,6 +183,7 @@ class Call:
             connection.emit(frames.build_frame(frames.HEADERS, ending, self.stream, self._trailers))
             if not self.half_closed:
                 connection.emit(frames.build_reset(self.stream, frames.NO_ERROR))
+                connection.leave_stream(self.stream)
             connection.forget(self)
         elif self.drained is not None:
             self.drained()
@@ -332,11 +352,12 @@ class Connection:
         self.began = False
         """Whether the client has said that it speaks HTTP/2."""
         self._last_stream = 0
+        self._left: dict[int, None] = {}
         self._resets = 0
         self._credit = RECEIVE_WINDOW
         self._uncredited = 0
         self._stream_window = frames.DEFAULT_WINDOW
-        self._headers = HeaderReader(MAX_HEADER_BYTES)
+        self._headers = HeaderReader(MAX_HEADER_BYTES, self._get_pseudo_fields())
         self._block: tuple[int, int, bytearray] | None = None  # stream, flags, header block so far
         self.emit(
             frames.build_settings(
@@ -352,6 +373,9 @@ class Connection:
 
     def _get_first_setting(self) -> tuple[int, int]:
         return frames.MAX_CONCURRENT_STREAMS, self._max_streams
+
+    def _get_pseudo_fields(self) -> frozenset[str]:
+        return REQUEST
 
     # --- outwards ---------------------------------------------------------------------------
 
@@ -427,6 +451,12 @@ class Connection:
         call.let_go()
         self._resets = max(0, self._resets - 1)
 
+    def leave_stream(self, stream: int) -> None:
+        """The call was answered before the client has sent all: what still comes is read over."""
+        if len(self._left) >= MAX_LEFT:
+            self._left.pop(next(iter(self._left)))
+        self._left[stream] = None
+
     # --- inwards ----------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
@@ -481,10 +511,13 @@ class Connection:
             self.emit(frames.build_window_update(0, self._uncredited))
             self._credit += self._uncredited
             self._uncredited = 0
+        if flags & frames.PADDED:
+            payload = frames.strip_padding(flags, payload)
         call = self.calls.get(stream)
         if call is None or call.half_closed:
             self._validate_opened(stream)
-            return  # the rest of a call that has ended meanwhile
+            self._receive_late_data(stream, bool(flags & frames.END_STREAM))
+            return
         call.credit -= size
         if call.credit < 0:
             raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "more data than the window lets")
@@ -492,12 +525,16 @@ class Connection:
         ends = flags & frames.END_STREAM
         if call.uncredited > RECEIVE_WINDOW // 2 and not (call.held or ends):
             self.credit(call)
-        if flags & frames.PADDED:
-            payload = frames.strip_padding(flags, payload)
         if payload:
             call.take_in(payload)
         if flags & frames.END_STREAM:
             self._half_close(call)
+
+    def _receive_late_data(self, stream: int, ends: bool) -> None:
+        if stream not in self._left:
+            self._abort(stream, frames.STREAM_CLOSED)
+        elif ends:
+            del self._left[stream]
 
     def _receive_headers(self, flags: int, stream: int, payload: bytes) -> None:
         payload = frames.strip_padding(flags, payload)
@@ -524,29 +561,40 @@ class Connection:
             return
         self._block = None
         try:
-            headers = self._headers.decode(bytes(block))
+            headers: Mapping[str, str] | None = self._headers.decode(bytes(block))
+        except MalformedFields:
+            headers = None
         except (HPACKError, UnicodeDecodeError):
             raise ConnectionFault(frames.COMPRESSION_ERROR, "unreadable headers") from None
         self._open(stream, bool(first_flags & frames.END_STREAM), headers)
 
-    def _open(self, stream: int, ends: bool, headers: Mapping[str, str]) -> None:
-        if stream in self.calls:  # trailers
-            if ends:
-                self._half_close(self.calls[stream])
+    def _open(self, stream: int, ends: bool, headers: Mapping[str, str] | None) -> None:
+        """A call begins, or its trailers have come; None for headers that are malformed."""
+        if stream in self.calls:
+            self._receive_trailers(self.calls[stream], ends, headers)
             return
-        if stream <= self._last_stream:
-            return  # trailers of a call that has ended meanwhile
         if not stream % 2:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "clients open odd streams")
+        if stream <= self._last_stream:
+            if stream not in self._left:
+                raise ConnectionFault(frames.STREAM_CLOSED, "headers on a closed stream")
+            del self._left[stream]  # trailers of a call that has ended meanwhile
+            return
         self._last_stream = stream
         if len(self.calls) >= self._max_streams or self.is_leaving:
-            self.emit(frames.build_reset(stream, frames.REFUSED_STREAM))
+            self._refuse_stream(stream, ends, frames.REFUSED_STREAM)
+            return
+        if headers is None or not is_request(headers):
+            self._refuse_stream(stream, ends, frames.PROTOCOL_ERROR)
             return
         call = Call(self, stream, headers, self._stream_window)
         self.calls[stream] = call
         call.half_closed = ends
         if not headers.get("content-type", "").startswith("application/grpc"):
-            call.finish(INTERNAL, "the content type is not application/grpc")
+            call.refuse_http("415", "the content type is not application/grpc")
+            return
+        if headers[":method"] != "POST":
+            call.refuse_http("405", "gRPC's calls are POST requests")
             return
         receiver = self._accept(call)
         if receiver is None:
@@ -556,6 +604,21 @@ class Connection:
         if ends:
             receiver.half_close()
 
+    def _refuse_stream(self, stream: int, ends: bool, code: int) -> None:
+        self.emit(frames.build_reset(stream, code))
+        if not ends:
+            self.leave_stream(stream)
+
+    def _receive_trailers(self, call: Call, ends: bool, headers: Mapping[str, str] | None) -> None:
+        if call.half_closed:
+            self._abort(call.stream, frames.STREAM_CLOSED)
+        elif headers is None or not (ends and is_trailers(headers)):
+            self._abort(call.stream, frames.PROTOCOL_ERROR)
+            if not ends:
+                self.leave_stream(call.stream)
+        else:
+            self._half_close(call)
+
     def _half_close(self, call: Call) -> None:
         if not call.half_closed:
             call.half_closed = True
@@ -563,16 +626,28 @@ class Connection:
                 call.receiver.half_close()
 
     def _receive_priority(self, flags: int, stream: int, payload: bytes) -> None:
+        if not stream:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "PRIORITY of the connection")
         if len(payload) != 5:
             raise ConnectionFault(frames.FRAME_SIZE_ERROR, "PRIORITY of a wrong size")
 
     def _receive_reset(self, flags: int, stream: int, payload: bytes) -> None:
         frames.read_uint32(payload, "RST_STREAM")
         self._validate_opened(stream)
+        self._left.pop(stream, None)
+        self._cancel(stream)
+
+    def _abort(self, stream: int, code: int) -> None:
+        """A stream error (5.4.2): the stream is closed, whatever it was."""
+        self.emit(frames.build_reset(stream, code))
+        self._cancel(stream)
+
+    def _cancel(self, stream: int) -> None:
         call = self.calls.pop(stream, None)
         self.waiting.pop(stream, None)
         if call is None:
             return
+        # Those that we had to reset count as well: a client can make us (CVE-2025-8671).
         self._resets += 1
         if self._resets > MAX_RESETS:
             raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many streams were reset")
@@ -585,6 +660,8 @@ class Connection:
         if stream:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "SETTINGS on a stream")
         if flags & frames.ACK:
+            if payload:
+                raise ConnectionFault(frames.FRAME_SIZE_ERROR, "an acknowledgement with settings")
             return
         for name, value in frames.read_settings(payload):
             if name == frames.INITIAL_WINDOW_SIZE:
@@ -593,6 +670,9 @@ class Connection:
                 change, self._stream_window = value - self._stream_window, value
                 for call in self.calls.values():
                     call.window += change
+            elif name == frames.ENABLE_PUSH:
+                if value > 1:
+                    raise ConnectionFault(frames.PROTOCOL_ERROR, "push is neither on nor off")
             elif name == frames.MAX_FRAME_SIZE:
                 if not frames.SMALLEST_FRAME_LIMIT <= value <= frames.LARGEST_FRAME_LIMIT:
                     raise ConnectionFault(frames.PROTOCOL_ERROR, "a frame limit out of bounds")
@@ -605,6 +685,7 @@ class Connection:
 
     def _receive_goaway(self, flags: int, stream: int, payload: bytes) -> None:
         """Nothing: a client that leaves closes the connection when it is done."""
+        _validate_goaway(stream, payload)
 
     def _receive_ping(self, flags: int, stream: int, payload: bytes) -> None:
         if stream or len(payload) != 8:
@@ -645,6 +726,13 @@ class Connection:
     def _validate_opened(self, stream: int) -> None:
         if stream > self._last_stream or not stream % 2:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "a frame on a stream that is not open")
+
+
+def _validate_goaway(stream: int, payload: bytes) -> None:
+    if stream:
+        raise ConnectionFault(frames.PROTOCOL_ERROR, "GOAWAY on a stream")
+    if len(payload) < 8:
+        raise ConnectionFault(frames.FRAME_SIZE_ERROR, "GOAWAY of a wrong size")
 
 
 _HANDLERS = {

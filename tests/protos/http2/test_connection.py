@@ -60,10 +60,7 @@ class Client:
         return self.listeners[-1]
 
     def headers(self, stream: int, flags: int = frames.END_HEADERS, path: str = PATH) -> None:
-        block = self.encoder.encode(
-            [(":method", "POST"), (":path", path), ("content-type", "application/grpc")]
-        )
-        self.frame(frames.HEADERS, flags, stream, block)
+        self.frame(frames.HEADERS, flags, stream, self.encoder.encode(request(path)))
 
     def frame(self, kind: int, flags: int, stream: int, payload: bytes = b"") -> None:
         self.server.receive(build_frame(kind, flags, stream, payload))
@@ -87,6 +84,16 @@ class Client:
 
     def data(self) -> bytes:
         return b"".join(payload for kind, _, _, payload in self.taken() if kind == frames.DATA)
+
+
+def request(path: str = PATH) -> list[tuple[str, str]]:
+    """A call's headers."""
+    return [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        ("content-type", "application/grpc"),
+    ]
 
 
 def prefixed(content: bytes) -> bytes:
@@ -227,10 +234,15 @@ def test_an_unknown_method_and_a_foreign_content_type_are_refused() -> None:
     client.headers(1, path="/no.Such/Method")
     block = client.taken()[0][3]
     assert client.decoded(block)["grpc-status"] == "12"
-    foreign = client.encoder.encode([(":method", "GET"), (":path", PATH)])
-    client.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 3, foreign)
-    block = client.taken()[0][3]
-    assert client.decoded(block)["grpc-status"] == "13"
+    for stream, method, content_type, status in (
+        (3, "POST", "text/html", "415"),
+        (5, "GET", "application/grpc", "405"),
+    ):
+        fields = [(":method", method), *request()[1:-1], ("content-type", content_type)]
+        foreign = client.encoder.encode(fields)
+        client.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, stream, foreign)
+        told = client.decoded(client.taken()[0][3])
+        assert (told[":status"], told["grpc-status"]) == (status, "13")
     assert client.listeners == []
 
 
@@ -288,7 +300,7 @@ def test_rapid_resets_end_the_connection() -> None:
 
 def test_a_header_block_in_parts() -> None:
     client = Client()
-    block = client.encoder.encode([(":path", PATH), ("content-type", "application/grpc+proto")])
+    block = client.encoder.encode([*request()[:-1], ("content-type", "application/grpc+proto")])
     client.frame(frames.HEADERS, 0, 1, block[:3])
     assert client.listeners == []
     client.frame(frames.CONTINUATION, frames.END_HEADERS, 1, block[3:])
@@ -297,7 +309,7 @@ def test_a_header_block_in_parts() -> None:
 
 def test_padding_and_priority_are_taken_off() -> None:
     client = Client()
-    block = client.encoder.encode([(":path", PATH), ("content-type", "application/grpc")])
+    block = client.encoder.encode(request())
     flags = frames.END_HEADERS | frames.PADDED | frames.HAS_PRIORITY
     client.frame(frames.HEADERS, flags, 1, b"\x02" + bytes(5) + block + bytes(2))
     client.frame(frames.DATA, frames.PADDED, 1, b"\x03" + prefixed(b"x") + bytes(3))
@@ -317,15 +329,21 @@ LONG = connection.MAX_HEADER_BYTES + 1
         (build_frame(frames.HEADERS, frames.END_HEADERS, 3, b"\xff"), frames.COMPRESSION_ERROR),
         (build_frame(frames.HEADERS, 0, 3, bytes(LONG)), frames.ENHANCE_YOUR_CALM),
         (build_frame(frames.CONTINUATION, 0, 1, b"x"), frames.PROTOCOL_ERROR),
+        (build_frame(frames.HEADERS, frames.END_HEADERS, 0, b"\x88"), frames.PROTOCOL_ERROR),
         (build_frame(frames.PRIORITY, 0, 1, b"x"), frames.FRAME_SIZE_ERROR),
+        (build_frame(frames.PRIORITY, 0, 0, bytes(5)), frames.PROTOCOL_ERROR),
         (build_frame(frames.RST_STREAM, 0, 9, bytes(4)), frames.PROTOCOL_ERROR),
         (build_frame(frames.RST_STREAM, 0, 1, bytes(3)), frames.FRAME_SIZE_ERROR),
         (build_frame(frames.SETTINGS, 0, 1), frames.PROTOCOL_ERROR),
         (build_frame(frames.SETTINGS, 0, 0, bytes(5)), frames.FRAME_SIZE_ERROR),
+        (build_frame(frames.SETTINGS, frames.ACK, 0, bytes(6)), frames.FRAME_SIZE_ERROR),
+        (frames.build_settings(((frames.ENABLE_PUSH, 2),)), frames.PROTOCOL_ERROR),
         (frames.build_settings(((frames.MAX_FRAME_SIZE, 1),)), frames.PROTOCOL_ERROR),
         (frames.build_settings(((frames.INITIAL_WINDOW_SIZE, 2**31),)), frames.FLOW_CONTROL_ERROR),
         (build_frame(frames.PUSH_PROMISE, 0, 1), frames.PROTOCOL_ERROR),
         (build_frame(frames.PING, 0, 0, bytes(7)), frames.FRAME_SIZE_ERROR),
+        (build_frame(frames.GOAWAY, 0, 1, bytes(8)), frames.PROTOCOL_ERROR),
+        (build_frame(frames.GOAWAY, 0, 0, bytes(7)), frames.FRAME_SIZE_ERROR),
         (frames.build_window_update(0, 0), frames.PROTOCOL_ERROR),
         (frames.build_window_update(0, 2**31 - 1), frames.FLOW_CONTROL_ERROR),
         (frames.build_window_update(1, 2**31 - 1), frames.FLOW_CONTROL_ERROR),
