@@ -6,8 +6,6 @@ import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from typing import Any
 
 from network.engines.ports import get_taken, list_listeners
 from network.topology.model import load_topology
+from tests.journeys import forking
 from tests.phi import search_bytes
 
 DATA = Path(str(files("admin.demo"))) / "data"
@@ -55,16 +54,7 @@ class Care:
     def run(self, *arguments: str, code: int | None = 0, stdin: str = "") -> Answer:
         """Run one command; with `code` it has to end so."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MEDFABRIC_")}
-        done = subprocess.run(
-            [sys.executable, "-m", "admin.cli", *arguments],
-            cwd=self.folder,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-        )
+        done = forking.run(arguments, self.folder, environment, stdin)
         answer = Answer(done.returncode, done.stdout.strip(), done.stderr.strip())
         assert "Traceback" not in answer.err, answer.err
         assert not search_bytes(answer.err.encode()), "an error or note tells of a patient"
