@@ -18,8 +18,8 @@ from typing import Any
 
 from admin.bench.process import read_own_cpu, read_usage
 from admin.procedures.claims.claims import Claims
-from admin.procedures.claims.files import ClaimSource
 from admin.procedures.claims.preparation import FilingOptions
+from admin.procedures.claims.sources import ClaimSource
 from admin.procedures.networks.health import Health
 from chaincode.claims.model import Registration, RegistrationRequest
 

@@ -1,21 +1,17 @@
-"""What the implementation guides say of an interchange: pyx12's maps of them (docs/adr/0015).
+"""What the implementation guides say of a set's segments: pyx12's maps of them (docs/adr/0015).
 
-pyx12 tells its findings in words that quote the data; only their places and codes are taken from
-it, and its loggers are silent.
+`GuideReader` walks a map segment by segment, so a set of any length takes the memory of its longest
+loop. pyx12 tells its findings in words that quote the data; only their places and codes are taken.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from admin.x12.envelope import Interchange, TransactionSet, open_envelopes
+from admin.x12.envelope import EnvelopeReader, TransactionSet
+from admin.x12.maps import load_map
 from admin.x12.problems import Level, Place, Problem
-from admin.x12.segments import open_chunks
+from admin.x12.segments import Segment, read_text_segments
 
 PROFESSIONAL, INSTITUTIONAL = "005010X222A1", "005010X223A2"
 CLAIM_GUIDES = (PROFESSIONAL, INSTITUTIONAL)
@@ -29,9 +25,6 @@ _SEGMENT_RULES = {
     "6": ("the transaction has no such segment", "remove it"),
     "7": ("the segment is out of order", "put it in the guide's order"),
     "8": ("a part of the segment is missing or wrong", "correct it by the guide"),
-    "HL1": ("HL01 does not count the levels one by one", "number the HL segments from 1"),
-    "HL2": ("HL02 names no level above", "name the HL01 of the level that it belongs to"),
-    "LX": ("LX01 does not count the lines one by one", "number the claim's lines from 1"),
 }
 _ELEMENT_RULES = {
     "1": ("a required element is missing", "fill it"),
@@ -45,161 +38,176 @@ _ELEMENT_RULES = {
     "9": ("not a time of the form HHMM", "correct it"),
     "10": ("the element may not stand here", "leave it out"),
 }
-_WITHOUT_MAP = ("005010X212",)
-_COUNTING = ("HL1", "HL2", "LX")
+_COUNTS = {
+    "HL1": (1, "HL01 does not count the levels one by one", "number the HL segments from 1"),
+    "HL2": (2, "HL02 names no level above", "name the HL01 of the level that it belongs to"),
+    "LX": (1, "LX01 does not count the lines one by one", "number the claim's lines from 1"),
+}
+_GROUP_LOOP, _GROUP_HEAD = "/ISA_LOOP/GS_LOOP", "/ISA_LOOP/GS_LOOP/GS"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """An interchange as its guides read it: the loop of each segment, by position, and problems."""
+class GuideReader:
+    """Reads one set against its guide, ST to SE. Ask `has_guide` first."""
 
-    loops: dict[int, str]
-    problems: tuple[Problem, ...]
+    def __init__(self, interchange: int, held: TransactionSet, function: str) -> None:
+        from pyx12.map_walker import walk_tree
+
+        self._held = held
+        self._interchange = interchange
+        guide = load_map(function, held.guide)
+        self._node = guide.getnodebypath(_GROUP_HEAD)
+        self._walker = walk_tree()
+        self._walker.forceWalkCounterToLoopStart(_GROUP_LOOP, _GROUP_HEAD)
+        self._levels: list[int] = []
+        self._level = 0
+        self._line = 0
+        self._is_claims = held.kind == "837"
+
+    def read(self, segment: Segment) -> tuple[str, list[Problem]]:
+        """The loop that the segment stands in, and what the guide says against it."""
+        from pyx12.errors import EngineError, X12Error
+
+        in_set = segment.position - self._held.position + 1
+        try:
+            loop, found = self._walk(segment, in_set)
+        except (EngineError, X12Error, AssertionError, AttributeError, IndexError):
+            return "", [
+                self._problem(
+                    segment, "", "8", "the guide cannot read the segment", "write it by the guide"
+                )
+            ]
+        return loop, [*self._of_form(segment, loop), *found, *self._of_counts(segment, loop)]
+
+    def _walk(self, segment: Segment, in_set: int) -> tuple[str, list[Problem]]:
+        data = _data_of(segment)
+        node, _, _, errors = self._walker.walk_errors(self._node, data, in_set, 0, None)
+        loop = _loop_of(node or self._node)
+        found = [self._of_segment(error, segment, loop) for error in errors]
+        if node is not None:
+            self._node = node
+            _, wrong = node.is_valid_errors(data)
+            found += [self._of_element(error, segment, loop) for error in wrong]
+        return loop, found
+
+    def _of_form(self, segment: Segment, loop: str) -> list[Problem]:
+        if len(segment.elements) > 1 and any(segment.elements[1:]):
+            return []
+        return [self._problem(segment, loop, "8", *_SEGMENT_RULES["8"])]
+
+    def _of_counts(self, segment: Segment, loop: str) -> list[Problem]:
+        """HL and LX number what they begin; no map says so."""
+        found = []
+        if segment.id == "HL":
+            self._level += 1
+            if _int(segment[1]) != self._level:
+                found.append("HL1")
+            if segment[2]:
+                above = _int(segment[2])
+                if above not in self._levels:
+                    found.append("HL2")
+                while self._levels and self._levels[-1] != above:
+                    del self._levels[-1]
+            self._levels.append(self._level)
+        elif self._is_claims and segment.id == "CLM":
+            self._line = 0
+        elif self._is_claims and segment.id == "LX":
+            self._line += 1
+            if segment[1] != str(self._line):
+                found.append("LX")
+        return [self._of_count(code, segment, loop) for code in found]
+
+    def _of_count(self, code: str, segment: Segment, loop: str) -> Problem:
+        element, rule, remedy = _COUNTS[code]
+        return self._problem(segment, loop, "I12", rule, remedy, element)
+
+    def _of_segment(self, error: Any, segment: Segment, loop: str) -> Problem:
+        code = str(error.err_cde)
+        rule, remedy = _SEGMENT_RULES.get(code, _SEGMENT_RULES["8"])
+        if code == "3" and error.map_node is not None:
+            wanted = error.map_node
+            named = str(wanted.id or "") if wanted.is_segment() else ""
+            what = f"{named} ({wanted.name})" if named else str(wanted.name)
+            rule = f"a required segment is missing before this one: {what}"
+            remedy = f"add {named}" if named else remedy
+        return self._problem(segment, loop, code, rule, remedy)
+
+    def _of_element(self, error: Any, segment: Segment, loop: str) -> Problem:
+        node = error.map_node
+        if node is None:  # of the segment as a whole: too many elements, syntax, composites
+            return self._problem(segment, loop, "8", *_SEGMENT_RULES["8"])
+        rule, remedy = _ELEMENT_RULES.get(
+            str(error.err_cde), ("the element is wrong", "correct it")
+        )
+        within = node.parent.is_composite()
+        element, component = (node.parent.seq, node.seq) if within else (node.seq, 0)
+        return self._problem(
+            segment, loop, str(error.err_cde), rule, remedy, int(element), int(component or 0),
+            str(node.name),
+        )  # fmt: skip
+
+    def _problem(
+        self,
+        segment: Segment,
+        loop: str,
+        code: str,
+        rule: str,
+        remedy: str,
+        element: int = 0,
+        component: int = 0,
+        name: str = "",
+    ) -> Problem:
+        place = Place(
+            self._interchange, 0, self._held.number, segment.position,
+            segment.position - self._held.position + 1, segment.shown_id, loop, element, component,
+            name,
+        )  # fmt: skip
+        return Problem(Level.ELEMENT if element else Level.SEGMENT, place, code, rule, remedy)
 
 
-def read_by_guides(interchange: Interchange) -> Reading:
-    """What the guides say of the interchange's sets; envelopes have to be in order already."""
-    first = interchange.isa.position
-    loops: dict[int, str] = {}
-    paths: dict[int, str] = {}
-
-    def seen(segment: Any, source: Any, node: Any, valid: bool) -> None:
-        key = id(node)
-        if key not in paths:
-            paths[key] = _loop_of(str(node.get_path()))
-        loops[first + len(loops)] = paths[key]
-
-    document = _run(interchange.text, seen)
-    places = {(one.segments[0].position): one for g in interchange.groups for one in g.sets}
-    problems = tuple(_problems(document, interchange, places, loops))
-    return Reading(loops, problems)
+def has_guide(function: str, guide: str) -> bool:
+    """Whether there is a map of the guide."""
+    return load_map(function, guide) is not None
 
 
 def find_faults(text: str) -> tuple[Problem, ...]:
-    """What is wrong with an interchange of ours: its envelopes, and its guide where pyx12 has it.
+    """What is wrong with an interchange of ours: its envelopes, and its guide where there is one.
 
-    For 276 and 277 (005010X212) it has none in its index, so their envelopes alone are held.
+    There is none for a 276 (005010X212): its envelopes alone are held.
     """
-    found: list[Problem] = []
-    for chunk in open_chunks(text):
-        if isinstance(chunk, Problem):
-            return (*found, chunk)
-        interchange = open_envelopes(chunk)
-        found += interchange.problems
-        for group in interchange.groups:
-            found += group.problems
-            for one in group.sets:
-                found += one.problems
-        if not found and all(group.guide not in _WITHOUT_MAP for group in interchange.groups):
-            found += read_by_guides(interchange).problems
-    return tuple(found)
+    envelopes, found, guide = EnvelopeReader(), [], None
+    for item in read_text_segments(text):
+        if isinstance(item, Problem):
+            return (*(p for one in envelopes.interchanges for p in one.envelope_problems), item)
+        before = envelopes.set
+        envelopes.take(item)
+        held = envelopes.set
+        if held is None:
+            continue
+        function = envelopes.interchange.groups[-1].function
+        if held is not before:
+            known = has_guide(function, held.guide)
+            guide = GuideReader(envelopes.interchange.number, held, function) if known else None
+        if guide is not None:
+            found += guide.read(item)[1]
+    wrong = [p for one in envelopes.interchanges for p in one.envelope_problems]
+    return tuple(wrong or found)
 
 
-def _run(text: str, seen: Callable[..., None]) -> dict[str, Any]:
-    # Imported here: the maps' parser takes a while to load, and FHIR never needs it.
-    from pyx12.errors import EngineError, X12Error
-    from pyx12.params import ParamsBase
-    from pyx12.x12n_document import x12n_document
+def _data_of(segment: Segment) -> Any:
+    """The segment as pyx12 has it."""
+    import pyx12.segment as known
 
-    _silence()
-    found = io.StringIO()
-    try:
-        x12n_document(ParamsBase(), io.StringIO(text), None, None, fd_json=found, callback=seen)
-    except (EngineError, X12Error, AssertionError):
-        return {"interchanges": []}
-    raw = found.getvalue()
-    return dict(json.loads(raw)) if raw else {"interchanges": []}
+    data = known.Segment("", "~", "*", segment.component_separator)
+    data.seg_id = segment.id
+    data.elements = [known.Composite(x, segment.component_separator) for x in segment.elements[1:]]
+    return data
 
 
-def _silence() -> None:
-    """pyx12 logs what it finds with the data beside it: nobody may see that."""
-    logger = logging.getLogger("pyx12")
-    if not logger.disabled:
-        logger.disabled, logger.propagate = True, False
-        logger.handlers[:] = [logging.NullHandler()]
-    for name in list(logging.Logger.manager.loggerDict):
-        if name.startswith("pyx12."):
-            logging.getLogger(name).disabled = True
-
-
-def _loop_of(path: str) -> str:
+def _loop_of(node: Any) -> str:
     """`2400` of `/ISA_LOOP/GS_LOOP/ST_LOOP/DETAIL/2000A/2000B/2300/2400/DTP[472]`."""
-    return path.split("/")[-2].replace("ST_LOOP", "").replace("HEADER", "")
+    path = str(node.get_path()).split("/")
+    return path[-2].replace("ST_LOOP", "").replace("HEADER", "") if len(path) > 1 else ""
 
 
-def _problems(
-    document: dict[str, Any],
-    interchange: Interchange,
-    sets: dict[int, TransactionSet],
-    loops: dict[int, str],
-) -> list[Problem]:
-    found: list[Problem] = []
-    before = interchange.isa.position - 1
-    if not document["interchanges"]:
-        place = Place(interchange.number, position=interchange.isa.position, segment="ISA")
-        return [
-            Problem(
-                Level.INTERCHANGE, place, "024", "the guides cannot read the interchange",
-                "check its envelopes and its guide (GS08)",
-            )
-        ]  # fmt: skip
-    for outer in document["interchanges"]:
-        for group in outer["groups"]:
-            for number, one in enumerate(group["transactions"]):
-                held = _set_of(one, sets, before, number)
-                if held is not None:
-                    for segment in one["segments"]:
-                        found += _of_segment(segment, interchange, held, loops)
-    return found
-
-
-def _set_of(
-    one: dict[str, Any], sets: dict[int, TransactionSet], before: int, number: int
-) -> TransactionSet | None:
-    """The set that pyx12 speaks of: by its control number, which the envelope holds unique."""
-    wanted = str(one["trn_set_control_num"])
-    return next((held for held in sets.values() if held.control.strip() == wanted.strip()), None)
-
-
-def _of_segment(
-    segment: dict[str, Any], interchange: Interchange, held: TransactionSet, loops: dict[int, str]
-) -> list[Problem]:
-    in_set = min(int(segment["seg_count"]), len(held.segments))
-    position = held.segments[0].position + in_set - 1
-    actual = held.segments[in_set - 1]
-    named = str(segment["seg_id"] or "")
-    place = Place(
-        interchange=interchange.number,
-        set=held.number,
-        position=position,
-        in_set=in_set,
-        segment=actual.shown_id,
-        loop=loops.get(position, ""),
-    )
-    problems = []
-    for one in segment["errors"]:
-        code = str(one["err_cde"])
-        rule, remedy = _SEGMENT_RULES.get(code, _SEGMENT_RULES["8"])
-        if code == "3":
-            what = f"{named} ({segment['name']})" if named else str(segment["name"])
-            rule = f"a required segment is missing before this one: {what}"
-            remedy = f"add {named}" if named else remedy
-        if code in _COUNTING:
-            element = 2 if code == "HL2" else 1
-            counted = Place(
-                place.interchange, 0, place.set, position, in_set, actual.shown_id, place.loop,
-                element,
-            )  # fmt: skip
-            problems.append(Problem(Level.ELEMENT, counted, "I12", rule, remedy))
-        else:
-            problems.append(Problem(Level.SEGMENT, place, code, rule, remedy))
-    for element in segment["elements"]:
-        at = Place(
-            place.interchange, 0, place.set, position, in_set, actual.shown_id, place.loop,
-            int(element["ele_pos"] or 0), int(element["subele_pos"] or 0), str(element["name"]),
-        )  # fmt: skip
-        for one in element["errors"]:
-            code = str(one["err_cde"])
-            rule, remedy = _ELEMENT_RULES.get(code, ("the element is wrong", "correct it"))
-            problems.append(Problem(Level.ELEMENT, at, code, rule, remedy))
-    return problems
+def _int(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1

@@ -2,20 +2,27 @@
 
 ISA is the one segment of fixed width (X12.5): 106 characters, whose 4th is the element separator,
 whose 83rd (ISA11) repeats, whose 105th (ISA16) parts components and whose 106th ends a segment.
-Line ends after a terminator mean nothing.
+Line ends after a terminator mean nothing. A file is read block by block: of a file of gigabytes no
+more is held than a segment and a block.
 """
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from admin.x12.problems import Level, Place, Problem
 
 ISA_LENGTH = 106
 ISA_SEPARATORS = (3, 6, 17, 20, 31, 34, 50, 53, 69, 76, 81, 83, 89, 99, 101, 103)
-_WHITE = "\r\n \t"
+BLOCK = 1 << 16
+MAX_SEGMENT = 1 << 20
+"""Bytes without a terminator after which a file is no X12: the guides have none near it."""
+_WHITE = b"\r\n \t"
+_MARK = b"\xef\xbb\xbf"
 _IDENTIFIER = re.compile(r"[A-Z][A-Z0-9]{1,2}")
 
 
@@ -57,54 +64,102 @@ class Segment:
         return parts[part - 1] if part <= len(parts) else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One interchange as text, with its segments; `number` counts those of the file from 1."""
-
-    number: int
-    text: str
-    delimiters: Delimiters
-    segments: tuple[Segment, ...]
+def is_x12(head: bytes) -> bool:
+    """Whether these first bytes are those of an interchange."""
+    return head.removeprefix(_MARK).lstrip()[:3] == b"ISA"
 
 
-def is_x12(raw: bytes) -> bool:
-    """Whether the bytes begin as an interchange does."""
-    return raw.lstrip()[:3] == b"ISA"
+def read_text_segments(text: str) -> Iterator[Segment | Problem]:
+    """Yield the segments of a text, as `read_segments` does those of a file."""
+    return read_segments(io.BytesIO(text.encode()))
 
 
-def decode_text(raw: bytes) -> str:
-    """The text of a file: UTF-8, or else Latin-1, in which every byte is a character."""
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+def read_segments(stream: BinaryIO) -> Iterator[Segment | Problem]:
+    """Yield the segments of every interchange of a file, ISA to IEA.
 
-
-def open_chunks(text: str) -> Iterator[Chunk | Problem]:
-    """Yield each interchange of a file; a Problem ends it, for what follows cannot be told apart.
-
-    Positions run through the file, so that a problem can be found in it.
+    A Problem ends it, for what follows cannot be told apart. Positions run through the file, so
+    that a problem can be found in it. Text is UTF-8, or else Latin-1, segment by segment.
     """
-    rest, number, position = text.lstrip(_WHITE), 0, 0
-    while rest:
-        number += 1
-        place = Place(number, position=position + 1, segment="ISA")
-        fault = _isa_fault(rest)
+    source = _Source(stream)
+    interchange, position = 0, 0
+    while source.skip_white():
+        interchange += 1
+        head = source.peek(ISA_LENGTH)
+        fault = _isa_fault(head.decode("latin-1"))
         if fault:
+            place = Place(interchange, position=position + 1, segment="ISA")
             yield Problem(Level.INTERCHANGE, place, *fault)
             return
-        delimiters = Delimiters(rest[3], rest[82], rest[104], rest[105])
-        taken, segments = _take(rest, delimiters, position)
-        if not segments or segments[-1].id != "IEA":
-            last = Place(number, position=position + len(segments))
+        element, component = chr(head[3]), chr(head[104])
+        last = ""
+        for raw in source.take_until(head[105:106]):
+            position += 1
+            segment = Segment(tuple(_decode(raw).split(element)), position, component)
+            last = segment.id
+            yield segment
+            if last == "IEA":
+                break
+        if last != "IEA":
             yield Problem(
-                Level.INTERCHANGE, last, "023", "the interchange ends without IEA",
+                Level.INTERCHANGE, Place(interchange, position=position), "023",
+                "the interchange ends without IEA",
                 "send the whole file: it was cut off, or a segment terminator is missing",
             )  # fmt: skip
             return
-        yield Chunk(number, rest[:taken], delimiters, tuple(segments))
-        position += len(segments)
-        rest = rest[taken:].lstrip(_WHITE)
+
+
+class _Source:
+    """Bytes that were read from a file and not yet taken."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._held = stream.read(BLOCK).removeprefix(_MARK)
+        self._at = 0
+
+    def skip_white(self) -> bool:
+        """Whether anything but white space is left; that before it is skipped."""
+        while True:
+            rest = self._held[self._at :].lstrip(_WHITE)
+            if rest:
+                self._held, self._at = rest, 0
+                return True
+            self._held, self._at = self._stream.read(BLOCK), 0
+            if not self._held:
+                return False
+
+    def peek(self, count: int) -> bytes:
+        """The next bytes; fewer at the end of the file."""
+        while len(self._held) - self._at < count and self._more():
+            pass
+        return self._held[self._at : self._at + count]
+
+    def take_until(self, terminator: bytes) -> Iterator[bytes]:
+        """Yield what stands before each terminator; the rest without one is left out."""
+        # ISA's own elements may hold its marks: it ends where its width says.
+        yield self._held[self._at : self._at + ISA_LENGTH - 1]
+        self._at += ISA_LENGTH
+        while True:
+            end = self._held.find(terminator, self._at)
+            while end < 0:
+                searched = len(self._held)
+                if searched - self._at > MAX_SEGMENT or not self._more():
+                    return
+                end = self._held.find(terminator, self._at)
+            found = self._held[self._at : end]
+            self._at = end + 1
+            yield found.strip(b"\r\n")
+
+    def _more(self) -> bool:
+        block = self._stream.read(BLOCK)
+        self._held, self._at = self._held[self._at :] + block, 0
+        return bool(block)
+
+
+def _decode(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def _isa_fault(text: str) -> tuple[str, str, str] | None:
@@ -120,21 +175,3 @@ def _isa_fault(text: str) -> tuple[str, str, str] | None:
     if any(mark.isalnum() or mark == " " for mark in marks) or len(set(marks)) != len(marks):
         return "025", "four different delimiters are needed", "choose marks such as * ^ : ~"
     return None
-
-
-def _take(text: str, delimiters: Delimiters, before: int) -> tuple[int, list[Segment]]:
-    """How much of the text the interchange takes, and its segments."""
-    segments: list[Segment] = []
-    at = 0
-    while at < len(text):
-        end = text.find(delimiters.terminator, at)
-        if end < 0:
-            break
-        body = text[at:end].strip("\r\n")
-        at = end + 1
-        elements = tuple(body.split(delimiters.element))
-        position = before + len(segments) + 1
-        segments.append(Segment(elements, position, delimiters.component))
-        if elements[0] == "IEA":
-            break
-    return at, segments

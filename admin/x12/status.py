@@ -19,13 +19,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from io import BytesIO
 
 from admin.errors import input_error
 from admin.fhir.reading import SourceFile
-from admin.x12.envelope import open_envelopes
+from admin.x12.envelope import EnvelopeReader
 from admin.x12.partners import Profile
 from admin.x12.problems import Problem
-from admin.x12.segments import decode_text, open_chunks
+from admin.x12.segments import read_segments
 from admin.x12.writer import Row, SetOut, composite, money
 from chaincode.claims.details import Adjudication, Details
 from chaincode.claims.model import Claim
@@ -117,7 +118,7 @@ def _standing(one: Standing, asked: Request276 | None) -> Iterable[Row]:
     category, code = word_of(claim).split(":")
     row: Row = (
         "STC",
-        composite(category, code, "PR"),
+        composite(category, code),
         f"{claim.updated_at:%Y%m%d}",
         "",
         money(details.total) if details else "",
@@ -142,27 +143,28 @@ def _standing(one: Standing, asked: Request276 | None) -> Iterable[Row]:
 def read_request(source: SourceFile) -> Request276:
     """The claims that a 276 asks for. Raises FaultError, naming the place."""
     reference, claims, traces, trace = "", [], {}, ""
-    for chunk in open_chunks(decode_text(source.raw)):
-        if isinstance(chunk, Problem):
-            raise input_error(chunk.tell(), chunk.remedy, source.name)
-        interchange = open_envelopes(chunk)
-        problems = [*interchange.problems, *(p for g in interchange.groups for p in g.problems)]
-        problems += [p for g in interchange.groups for one in g.sets for p in one.problems]
-        if problems:
-            raise input_error(problems[0].tell(), problems[0].remedy, source.name)
-        for held in (one for group in interchange.groups for one in group.sets):
-            if held.kind != "276":
-                raise input_error(
-                    f"ST {held.number}: the set is no 276", "name a file that asks", source.name
-                )
-            for segment in held.segments:
-                if segment.id == "BHT":
-                    reference = segment[3]
-                elif segment.id == "TRN":
-                    trace = segment[2]
-                elif segment.id == "REF" and segment[1] == "1K":
-                    claims.append(segment[2])
-                    traces[segment[2]] = trace
+    reader = EnvelopeReader()
+    for item in read_segments(BytesIO(source.raw)):
+        if isinstance(item, Problem):
+            raise input_error(item.tell(), item.remedy, source.name)
+        reader.take(item)
+        held = reader.set
+        if held is None:
+            continue
+        if held.kind != "276":
+            raise input_error(
+                f"ST {held.number}: the set is no 276", "name a file that asks", source.name
+            )
+        if item.id == "BHT":
+            reference = item[3]
+        elif item.id == "TRN":
+            trace = item[2]
+        elif item.id == "REF" and item[1] == "1K":
+            claims.append(item[2])
+            traces[item[2]] = trace
+    problems = [p for one in reader.interchanges for p in one.envelope_problems]
+    if problems:
+        raise input_error(problems[0].tell(), problems[0].remedy, source.name)
     if not claims:
         raise input_error(
             "the 276 asks for no claim by the payer's number",

@@ -47,25 +47,50 @@ def build_interchange(
 
     `control` becomes ISA13 and GS06; sets are numbered from 0001.
     """
-    guide = sets[0].guide
-    rows: list[Row] = [
-        ("GS", function, sender.application or sender.id, receiver.application or receiver.id,
-         f"{at:%Y%m%d}", f"{at:%H%M}", str(control), "X", guide),
-    ]  # fmt: skip
-    for number, one in enumerate(sets, 1):
-        name = f"{number:04}"
-        # An 835 alone has no ST03: its guide stands in GS08 only.
-        head: Row = ("ST", one.kind, name) if one.kind == "835" else ("ST", one.kind, name, guide)
-        rows += [head, *one.rows, ("SE", str(len(one.rows) + 2), name)]
-    rows += [("GE", str(len(sets)), str(control)), ("IEA", "1", f"{control:09}")]
-    isa = (
-        "ISA", "00", " " * 10, "00", " " * 10, sender.qualifier, f"{sender.id[:15]:<15}",
-        receiver.qualifier, f"{receiver.id[:15]:<15}", f"{at:%y%m%d}", f"{at:%H%M}",
-        MARKS.repetition, "00501", f"{control:09}", "0", "P" if production else "T",
-        MARKS.component,
-    )  # fmt: skip
-    lines = [MARKS.element.join(isa), *(_line(row) for row in rows)]
-    return "".join(f"{line}{MARKS.terminator}\n" for line in lines)
+    envelope = Envelope(function, sender, receiver, at, control, production)
+    written = [envelope.open(sets[0].guide)]
+    written += [build_set(number, one) for number, one in enumerate(sets, 1)]
+    return "".join((*written, envelope.close(len(sets))))
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An interchange with one group: what stands before its sets, and after them."""
+
+    function: str
+    sender: Address
+    receiver: Address
+    at: datetime
+    control: int
+    production: bool = False
+
+    def open(self, guide: str) -> str:
+        """ISA and GS."""
+        sender, receiver, at = self.sender, self.receiver, self.at
+        isa = (
+            "ISA", "00", " " * 10, "00", " " * 10, sender.qualifier, f"{sender.id[:15]:<15}",
+            receiver.qualifier, f"{receiver.id[:15]:<15}", f"{at:%y%m%d}", f"{at:%H%M}",
+            MARKS.repetition, "00501", f"{self.control:09}", "0", "P" if self.production else "T",
+            MARKS.component,
+        )  # fmt: skip
+        group: Row = (
+            "GS", self.function, sender.application or sender.id,
+            receiver.application or receiver.id, f"{at:%Y%m%d}", f"{at:%H%M}", str(self.control),
+            "X", guide,
+        )  # fmt: skip
+        return f"{MARKS.element.join(isa)}{MARKS.terminator}\n{_text([group])}"
+
+    def close(self, sets: int) -> str:
+        """GE and IEA."""
+        return _text([("GE", str(sets), str(self.control)), ("IEA", "1", f"{self.control:09}")])
+
+
+def build_set(number: int, one: SetOut) -> str:
+    """The set as text, ST to SE, under this number."""
+    name = f"{number:04}"
+    # An 835 alone has no ST03: its guide stands in GS08 only.
+    head: Row = ("ST", one.kind, name) if one.kind == "835" else ("ST", one.kind, name, one.guide)
+    return _text([head, *one.rows, ("SE", str(len(one.rows) + 2), name)])
 
 
 def composite(*parts: str) -> str:
@@ -91,6 +116,10 @@ def money(cents: int) -> str:
 def day(value: datetime) -> str:
     """CCYYMMDD."""
     return f"{value:%Y%m%d}"
+
+
+def _text(rows: Iterable[Row]) -> str:
+    return "".join(f"{_line(row)}{MARKS.terminator}\n" for row in rows)
 
 
 def _line(row: Iterable[str]) -> str:

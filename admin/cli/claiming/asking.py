@@ -32,7 +32,7 @@ def eligibility(
     from admin.fhir.reading import parse_resource, read_source
     from admin.fhir.writing import format_json
     from admin.procedures.claims.eligibility import answer
-    from admin.procedures.claims.files import read_handles
+    from admin.procedures.claims.sources import read_handles
     from chaincode.claims.eligibility import read_request
     from chaincode.errors import InvalidArgument
 

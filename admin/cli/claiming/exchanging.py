@@ -1,85 +1,23 @@
-"""`medfabric claim` for X12: acknowledgements of what came, remittances and statuses going out."""
+"""`medfabric claim` for X12: remittances and statuses going out."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from admin.cli.claiming.answers import control_number, write_text
 from admin.cli.claiming.options import read_day
 from admin.cli.context import Context
 from admin.cli.frame import Command, channel_option, with_context
 from admin.cli.sessions import HealthSession, open_health
-from admin.errors import ExitCode, input_error
+from admin.errors import input_error
 
 if TYPE_CHECKING:
     from datetime import date
 
     from admin.procedures.claims.claims import Claims
-    from admin.x12.intake import Intake837
     from admin.x12.status import Standing
     from admin.x12.writer import Address, SetOut
-
-NOTES_SHOWN = 3
-
-
-class X12Desk:
-    """Sees the 837s of one command, and acknowledges them in a file."""
-
-    def __init__(self, context: Context, target: str | None, *, whole: bool) -> None:
-        self._context = context
-        self._target = target
-        self._whole = whole
-        self._seen: list[tuple[str, Intake837]] = []
-
-    def see(self, name: str, intake: "Intake837") -> None:
-        """One file was read."""
-        self._seen.append((name, intake))
-        notes = intake.notes
-        if notes:
-            more = f" (and {len(notes) - NOTES_SHOWN} more)" if len(notes) > NOTES_SHOWN else ""
-            self._context.output.note(f"{name}: {', '.join(notes[:NOTES_SHOWN])}{more}")
-
-    def acknowledge(self) -> None:
-        """The 999 is in its file, if one was asked for and there was an interchange to answer."""
-        if not self._target or not any(intake.interchanges for _, intake in self._seen):
-            return
-        from admin.x12.acknowledgement import build_acknowledgements
-        from admin.x12.writer import Address, build_interchange
-
-        texts: list[str] = []
-        now = datetime.now(UTC)
-        for _, intake in self._seen:
-            sets = build_acknowledgements(intake, whole=self._whole)
-            if not sets:
-                continue
-            isa = intake.interchanges[0].isa
-            sender, receiver = Address(isa[8].strip(), isa[7]), Address(isa[6].strip(), isa[5])
-            texts.append(
-                build_interchange(
-                    sets,
-                    "FA",
-                    sender,
-                    receiver,
-                    at=now,
-                    control=control_number(now) + len(texts),
-                    production=isa[15] == "P",
-                )
-            )
-        write_text(self._target, "".join(texts))
-        self._context.output.note(f"✓ acknowledgement (999) in {self._target}")
-
-    def refuse_skipped(self) -> None:
-        """End with exit code 3 if faulty sets were left out."""
-        problems = [(name, p) for name, intake in self._seen for p in intake.problems]
-        if not problems:
-            return
-        refused = sum(len(intake.refused_sets) for _, intake in self._seen)
-        name, first = problems[0]
-        self._context.output.warn(
-            f"{name}: {refused} faulty transaction sets were left out; the first: {first.tell()}"
-        )
-        raise click.exceptions.Exit(int(ExitCode.INVALID))
 
 
 @click.command(
@@ -227,18 +165,6 @@ def status(
             ],
         ),
     )
-
-
-def control_number(at: datetime) -> int:
-    """Nine digits that no interchange of this sender had before: seconds of a decade."""
-    return int(at.timestamp()) % 1_000_000_000
-
-
-def write_text(target: str, text: str) -> None:
-    """The text is in the file, which only its owner reads: it holds what claims hold."""
-    from network.topology.safefiles import write_file
-
-    write_file(Path(target), text.encode(), secret=True)
 
 
 def _interchange(

@@ -1,26 +1,32 @@
 """`medfabric claim` for who files: submit, replace, supply, appeal, void, reconcile."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from admin.cli.claiming.exchanging import X12Desk
+from admin.cli.claiming.acknowledging import X12Desk
 from admin.cli.claiming.options import CLAIM, filing_options, read_options
 from admin.cli.claiming.reporting import Report
-from admin.cli.claiming.views import loud_findings, show_step, tell_checks, tell_finding
+from admin.cli.claiming.submitting import (
+    Submission,
+    show_dry_run,
+    show_submission,
+    show_submitted,
+)
+from admin.cli.claiming.views import show_step
 from admin.cli.context import Context
 from admin.cli.frame import Command, channel_option, dry_run_option, with_context, yes_option
 from admin.cli.sessions import HealthSession, open_health
-from admin.errors import ExitCode, Fault, FaultError
-from admin.output import Output, shorten
+from admin.output import shorten
 
 if TYPE_CHECKING:
     from admin.procedures.claims.claims import Claims, Submitted
-    from admin.procedures.claims.files import ClaimSource
-    from admin.procedures.claims.preparation import FilingOptions, Prepared
+    from admin.procedures.claims.preparation import FilingOptions
     from admin.procedures.claims.steps import ClaimSteps
     from admin.procedures.networks.health import Committed
-    from chaincode.claims.model import CheckResult, Claim
+    from chaincode.claims.model import Claim
 
 
 @click.command(
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
         "medfabric claim submit claim.json --payer SecondPayer --coordinates 7f3a --label N \\",
         "    --handles handles.json --as GeneralHospital/billing",
         "medfabric claim submit today.837 --handles handles.json --label N --ack today.999 \\",
-        "    --as UnitedPayer/intake",
+        "    --claim-ack today.277ca --as UnitedPayer/intake",
     ],
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
@@ -63,9 +69,15 @@ if TYPE_CHECKING:
     help="Write an X12 999 for the 837s in FILEs: what of them is taken, and where they are wrong.",
 )
 @click.option(
+    "--claim-ack",
+    metavar="FILE",
+    help="Write an X12 277CA for the 837s in FILEs: which claims are taken, and why others not.",
+)
+@click.option(
     "--skip-faulty",
     is_flag=True,
-    help="Take an 837's good transaction sets although others are faulty [nothing of the file].",
+    help="Take what is good although other transaction sets of an 837 are faulty, or other claims "
+    "name a member who has no handle [nothing of the file].",
 )
 @dry_run_option
 @channel_option
@@ -77,6 +89,7 @@ def submit(
     chunk: int,
     report: str | None,
     ack: str | None,
+    claim_ack: str | None,
     skip_faulty: bool,
     dry_run: bool,
     channel: str | None,
@@ -95,48 +108,53 @@ def submit(
     """
     from admin.procedures.claims.files import read_claim_files
 
-    results: list[Submitted] = []
-    written = Report(report)
-    desk = X12Desk(context, ack, whole=not skip_faulty)
+    log = Submission(Report(report), keep=context.json)
+    desk = X12Desk(context, ack, claim_ack, whole=not skip_faulty)
     try:
         sources = read_claim_files(files, skip_faulty=skip_faulty, seen=desk.see)
     finally:
         desk.acknowledge()
 
-    async def work() -> "list[Submitted]":
+    def told(done: "Sequence[Submitted]") -> None:
+        log.add(done)
+        desk.answer(done)
+
+    async def work() -> None:
         async with open_health(context, channel) as session:
-            options = await _options(session, said, ask_first=not no_ask, chunk=chunk)
+            options = await _options(
+                session, said, ask_first=not no_ask, chunk=chunk, skip_faulty=skip_faulty
+            )
             if dry_run:
-                _show_dry_run(context, await _claims(session).check(sources, options))
-                return []
-            return await _submit(context, session, sources, options, results)
+                show_dry_run(context, await _claims(session).check(list(sources), options))
+                return
+            with _progress(context, len(sources)) as progress:
+                await _claims(session).submit_all(
+                    desk.pass_on(sources), options, progress=progress, told=told
+                )
 
     try:
-        done = context.run(work())
+        context.run(work())
     finally:
-        written.write(results)
-        if 0 < len(results) < len(sources):
+        log.close()
+        desk.finish()
+        if 0 < log.count < len(sources):
             context.output.note(
-                f"{len(results)} of {len(sources)} claims were answered for; send the same files "
+                f"{log.count} of {len(sources)} claims were answered for; send the same files "
                 "again to go on"
             )
     if not dry_run:
-        _show_submitted(context, done)
+        show_submission(context, log)
     desk.refuse_skipped()
 
 
-async def _submit(
-    context: Context,
-    session: HealthSession,
-    sources: "list[ClaimSource]",
-    options: "FilingOptions",
-    results: "list[Submitted]",
-) -> "list[Submitted]":
-    claims = _claims(session)
-    if len(sources) == 1:
-        return await claims.submit(sources, options, told=results.extend)
-    with context.output.progress("submitting claims", len(sources)) as progress:
-        return await claims.submit(sources, options, progress=progress.advance, told=results.extend)
+@contextmanager
+def _progress(context: Context, count: int) -> "Iterator[Callable[[int], None]]":
+    """Progress is shown of more than one claim."""
+    if count == 1:
+        yield lambda done: None
+        return
+    with context.output.progress("submitting claims", count) as progress:
+        yield progress.advance
 
 
 @click.command(
@@ -154,7 +172,7 @@ def replace(context: Context, claim: str, file: str, channel: str | None, **said
     from admin.errors import input_error
     from admin.procedures.claims.files import read_claim_files
 
-    sources = read_claim_files([file])
+    sources = list(read_claim_files([file]))
     if len(sources) != 1:
         raise input_error("a claim is replaced by one claim", "name a file that holds one", file)
 
@@ -164,7 +182,7 @@ def replace(context: Context, claim: str, file: str, channel: str | None, **said
             held = await claims.resolve(claim)
             return await claims.replace(held, sources[0], await _options(session, said))
 
-    _show_one(context, context.run(work()), f" in place of {shorten(claim)}")
+    show_submitted(context, context.run(work()), f" in place of {shorten(claim)}")
 
 
 @click.command(
@@ -265,137 +283,3 @@ async def _options(session: HealthSession, said: dict[str, Any], **more: Any) ->
         return options
     primary = await _claims(session).primary(said["coordinates"])
     return replace(options, coordinates=primary)
-
-
-# Results
-
-
-def _show_submitted(context: Context, done: "list[Submitted]") -> None:
-    if len(done) == 1:
-        _show_one(context, done[0])
-        return
-    refused = [one for one in done if one.refused]
-    context.output.result(
-        [_wire(one) for one in done], lambda output: _tell_many(context, output, done)
-    )
-    if refused:
-        if not context.json:
-            context.output.warn(
-                f"{len(refused)} of {len(done)} claims were not taken; correct them and send the "
-                "files again: what is there already stays"
-            )
-        raise click.exceptions.Exit(int(ExitCode.REFUSED))
-
-
-def _show_one(context: Context, one: "Submitted", more: str = "") -> None:
-    if one.refused:
-        raise _refusal(context, one)
-    payer = context.wallet.member(one.payer).name
-    result = one.result
-    status = result.status.value if result.status else ""
-    place = f"in block {one.block_number} ({one.seconds * 1000:.0f} ms)"
-    text = f"✓ claim {shorten(one.claim)} submitted to {payer}{more} {place}"
-    if result.existing:
-        text = f"✓ claim {shorten(one.claim)} is at {payer} already: {status}"
-    lines = [text, *(f"  {line}" for line in tell_checks(result.checks, one.claim))]
-    context.output.result(_wire(one), "\n".join(lines))
-
-
-def _refusal(context: Context, one: "Submitted") -> FaultError:
-    """The fault of a claim that stopped at the gate, with its gravest reason."""
-    if one.result.error:
-        code, _, text = one.result.error.partition(": ")
-        return FaultError(Fault(ExitCode.REFUSED, code, f"not taken: {text}", one.where))
-    findings = [f for f in loud_findings(one.result.checks) if f.verdict.value == "rejected"]
-    first = findings[0]
-    code = "-".join(part for part in (first.group, first.carc, first.rarc) if part)
-    more = f" (and {len(findings) - 1} more, see -v)" if len(findings) > 1 else ""
-    place = (
-        f"; recorded as claim {shorten(one.claim)} in block {one.block_number}"
-        if one.sent
-        else "; stopped at your own peer, nothing was sent"
-    )
-    return FaultError(
-        Fault(
-            ExitCode.REFUSED,
-            code,
-            f"claim rejected at the gate: {tell_finding(first)}{more}{place}",
-            one.where,
-            _REMEDIES.get(_check_of(one, first), "correct the claim and send it again"),
-            tuple(tell_finding(finding) for finding in findings),
-        )
-    )
-
-
-_REMEDIES = {
-    "consent": "see why: medfabric consent explain PATIENT --purpose HPAYMT; without --label a "
-    "claim counts as restricted",
-    "evidence": "anchor it first: medfabric record anchor RECORD",
-    "authority": "act as who may file this claim, with --as",
-}
-
-
-def _check_of(one: "Submitted", finding: object) -> str:
-    return next((c.check for c in one.result.checks if finding in c.findings), "")
-
-
-def _tell_many(context: Context, output: Output, done: "list[Submitted]") -> None:
-    taken = [one for one in done if not one.refused]
-    fresh = [one for one in taken if not one.result.existing]
-    payers = sorted({context.wallet.member(one.payer).name for one in done})
-    blocks = sorted({one.block_number for one in fresh})
-    seconds = sum({one.transaction_id: one.seconds for one in fresh}.values())
-    where = ""
-    if blocks:
-        span = f"block {blocks[0]}" if len(blocks) == 1 else f"blocks {blocks[0]} to {blocks[-1]}"
-        where = f" in {span} ({seconds * 1000:.0f} ms)"
-    names = ", ".join(payers)
-    if taken and not fresh and len(taken) == len(done):
-        output.line(f"✓ all {len(done)} claims are at {names} already")
-    else:
-        mark = "✓" if len(taken) == len(done) else "✗"
-        output.line(f"{mark} {len(fresh)} of {len(done)} claims submitted to {names}{where}")
-        told = [f"{len(fresh)} new", f"{len(taken) - len(fresh)} there already"]
-        if len(taken) < len(done):
-            told.append(f"{len(done) - len(taken)} refused")
-        output.line(f"  {' · '.join(told)}")
-    rows = []
-    for one in done:
-        findings = loud_findings(one.result.checks)
-        said = one.result.error or (tell_finding(findings[0]) if findings else "")
-        status = one.result.status.value if one.result.status else "not taken"
-        rows.append((one.where, shorten(one.claim), status, said))
-    loud = [row for row in rows if row[3]]
-    output.table(("file", "claim", "status", "finding"), loud if len(rows) > 20 else rows)
-
-
-def _show_dry_run(
-    context: Context, found: "list[tuple[Prepared, tuple[CheckResult, ...]]]"
-) -> None:
-    from chaincode import canonical
-
-    def human(output: Output) -> None:
-        for one, results in found:
-            output.line(f"{one.where}: nothing was sent")
-            for line in tell_checks(results, ""):
-                output.line(f"  {line.partition(' → ')[0]}")
-
-    wire = [
-        {"where": one.where, "checks": [canonical.to_wire(result) for result in results]}
-        for one, results in found
-    ]
-    context.output.result(wire, human)
-
-
-def _wire(one: "Submitted") -> dict[str, Any]:
-    from chaincode import canonical
-
-    wire: dict[str, Any] = {
-        "where": one.where,
-        "payer": one.payer,
-        "room": one.room.value,
-        "sent": one.sent,
-    }
-    if one.transaction_id:
-        wire |= {"transactionId": one.transaction_id, "blockNumber": one.block_number}
-    return {**canonical.to_wire(one.result), **wire}

@@ -122,8 +122,8 @@ def read_options(
     """Return what the options say. Raises FaultError."""
     from admin.fhir.reading import read_source
     from admin.procedures.claims.facts import read_facts
-    from admin.procedures.claims.files import Naming, read_handles
     from admin.procedures.claims.preparation import FilingOptions
+    from admin.procedures.claims.sources import Naming, read_handles
     from chaincode.claims.details import Facts
 
     evidence = {

@@ -1,11 +1,11 @@
 """What became of each claim of a submission, as a file: CSV for people, JSON for programs."""
 
 import csv
-import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from admin.cli.claiming.views import code_of, loud_findings
 from admin.errors import input_error
@@ -20,25 +20,54 @@ FIELDS = (
 
 
 class Report:
-    """Written once, when all is known that will be; nothing without a target.
+    """What became of each claim, written as it is known; nothing without a target.
 
     Raises FaultError before anything is sent: the file's ending is neither .csv nor .json.
     """
 
     def __init__(self, target: str | None) -> None:
         self._target = target
+        self._stream: TextIO | None = None
+        self._rows = 0
         if target is not None and Path(target).suffix not in (".csv", ".json"):
             raise input_error("a report is a .csv or a .json file", "name it so", target)
 
-    def write(self, results: "Sequence[Submitted]") -> None:
-        """The file has a row for each result; only its owner reads it."""
+    def add(self, results: "Sequence[Submitted]") -> None:
+        """The file has one more row for each result; only its owner reads it."""
         if self._target is None:
             return
-        from network.topology.safefiles import write_file
+        stream = self._open(self._target)
+        for one in results:
+            row = row_of(one)
+            if self._target.endswith(".csv"):
+                writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
+                writer.writerow({**row, "findings": " ".join(row["findings"])})
+            else:
+                stream.write((",\n" if self._rows else "") + json.dumps(row, indent=2))
+            self._rows += 1
 
-        rows = [row_of(one) for one in results]
-        text = _csv(rows) if self._target.endswith(".csv") else json.dumps(rows, indent=2) + "\n"
-        write_file(Path(self._target), text.encode(), secret=True)
+    def close(self) -> None:
+        """The file is whole and where it belongs."""
+        if self._target is None:
+            return
+        stream = self._open(self._target)
+        stream.write("" if self._target.endswith(".csv") else "\n]\n")
+        stream.close()
+        _partial_of(self._target).replace(self._target)
+
+    def _open(self, target: str) -> TextIO:
+        if self._stream is None:
+            partial = _partial_of(target)
+            partial.unlink(missing_ok=True)
+            handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            self._stream = os.fdopen(handle, "w", encoding="utf-8")
+            header = ",".join(FIELDS) + "\n"
+            self._stream.write(header if target.endswith(".csv") else "[\n")
+        return self._stream
+
+
+def _partial_of(target: str) -> Path:
+    return Path(target).with_name(f".{Path(target).name}.partial")
 
 
 def row_of(one: "Submitted") -> dict[str, Any]:
@@ -58,12 +87,3 @@ def row_of(one: "Submitted") -> dict[str, Any]:
         "findings": [code_of(f) for f in loud_findings(result.checks)],
         "error": result.error,
     }
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({**row, "findings": " ".join(row["findings"])})
-    return text.getvalue()

@@ -7,12 +7,11 @@ a claim that it has with how it stands.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import starmap
+from itertools import islice, starmap
 from typing import Any, TypeVar
 
-from admin.errors import get_chaincode_answer, input_error
+from admin.errors import FaultError, get_chaincode_answer, input_error
 from admin.procedures.claims.facts import PayerFacts, Support
-from admin.procedures.claims.files import ORIGINAL, VOID, ClaimSource
 from admin.procedures.claims.keys import open_key
 from admin.procedures.claims.preparation import (
     FilingOptions,
@@ -20,6 +19,7 @@ from admin.procedures.claims.preparation import (
     Prepared,
     Primary,
 )
+from admin.procedures.claims.sources import ORIGINAL, VOID, ClaimSource, UnknownReferenceError
 from admin.procedures.networks.health import Committed, Health
 from chaincode import canonical
 from chaincode.claims import checks
@@ -47,6 +47,9 @@ HANDLE_LENGTH = 32
 T = TypeVar("T")
 NOT_FOUND = 404
 
+WINDOW = 2_000
+"""Claims of a submission that are prepared together, and held until all of them are answered."""
+
 CHUNKS_IN_FLIGHT = 2
 """Transactions of claims on their way at once: one is endorsed while another is ordered."""
 
@@ -61,7 +64,7 @@ class Submitted:
     """What became of one claim. `sent`: False if it stopped at one's own peer; then nobody saw it.
 
     `block_number` and `seconds` are those of its transaction; 0 if nothing was sent. `number` is
-    what the filer calls it.
+    what the filer calls it. `unknown`: nobody said which handle stands for its patient or coverage.
     """
 
     where: str
@@ -74,6 +77,7 @@ class Submitted:
     block_number: int = 0
     seconds: float = 0.0
     number: str = ""
+    unknown: bool = False
 
     @property
     def refused(self) -> bool:
@@ -117,7 +121,8 @@ class Claims:
         """
         corrections = [(one, await self._prior(one)) for one in sources if _corrects(one)]
         plain = [one for one in sources if not _corrects(one)]
-        prepared = await self._preparation.prepare_all(plain, options)
+        left_out: dict[str, FaultError] | None = {} if options.skip_faulty else None
+        prepared = await self._preparation.prepare_all(plain, options, left_out)
         starts = range(0, len(prepared), options.chunk)
         chunks = [prepared[start : start + options.chunk] for start in starts]
         limit = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
@@ -131,12 +136,35 @@ class Claims:
 
         in_turn = _in_turn(told)
         found = [one for done in await _gather(starmap(send, enumerate(chunks))) for one in done]
+        for where, failure in (left_out or {}).items():
+            done = _left_out(where, failure, self._msp_id)
+            told([done])
+            progress(1)
+            found.append(done)
         for source, held in corrections:
             done = await self._correct(source, held, options)
             told([done])
             progress(1)
             found.append(done)
         return found
+
+    async def submit_all(
+        self,
+        sources: Iterable[ClaimSource],
+        options: FilingOptions,
+        *,
+        progress: Progress = NO_PROGRESS,
+        told: Told = NOT_TOLD,
+        window: int = WINDOW,
+    ) -> None:
+        """As `submit`, for any number of claims: no more than a window of them is held at once.
+
+        Raises:
+            FaultError: a file does not say enough; nothing of its window was sent.
+        """
+        going = iter(sources)
+        while held := list(islice(going, window)):
+            await self.submit(held, options, progress=progress, told=told)
 
     async def primary(self, claim: str) -> Primary:
         """Return a decided claim for the payer that comes after. Raises FaultError."""
@@ -414,6 +442,19 @@ async def _gather(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 def _corrects(source: ClaimSource) -> bool:
     """Whether it says, as X12 does, that it replaces or voids an earlier claim."""
     return source.frequency != ORIGINAL
+
+
+def _left_out(where: str, failure: FaultError, payer: str) -> Submitted:
+    fault = failure.fault
+    return Submitted(
+        where=where,
+        claim="",
+        payer=payer,
+        room=Room.OWN,
+        result=SubmissionResult("", error=f"{fault.code}: {fault.message}"),
+        sent=False,
+        unknown=isinstance(failure, UnknownReferenceError),
+    )
 
 
 def _existing(one: Prepared, held: Claim) -> Submitted:

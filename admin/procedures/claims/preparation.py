@@ -10,14 +10,9 @@ from functools import cached_property
 
 from admin.errors import FaultError, get_chaincode_answer, input_error, refused_error
 from admin.procedures.claims.cards import Card, Cards
-from admin.procedures.claims.files import (
-    MAX_PROBLEMS,
-    ClaimSource,
-    Naming,
-    join_problems,
-    read_details,
-)
+from admin.procedures.claims.files import MAX_PROBLEMS, join_problems
 from admin.procedures.claims.keys import open_key
+from admin.procedures.claims.sources import ClaimSource, Naming, read_details
 from admin.procedures.networks.health import Health
 from chaincode import canonical, commitment
 from chaincode.claims.amounts import prior_payers
@@ -64,6 +59,7 @@ class FilingOptions:
         coordinates: the claim that a prior payer decided, if the payer comes after it.
         ask_first: run the checks at one's own peer and send no claim that fails at the gate.
         chunk: claims in one transaction.
+        skip_faulty: leave out the claims that do not say enough, and send the others.
     """
 
     naming: Naming
@@ -74,6 +70,7 @@ class FilingOptions:
     coordinates: Primary | None = None
     ask_first: bool = True
     chunk: int = CHUNK
+    skip_faulty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +104,15 @@ class Preparation:
         self._cards.keep(one.card)
 
     async def prepare_all(
-        self, sources: Sequence[ClaimSource], options: FilingOptions
+        self,
+        sources: Sequence[ClaimSource],
+        options: FilingOptions,
+        left_out: dict[str, FaultError] | None = None,
     ) -> list[Prepared]:
-        """Return all claims ready to be sent. Raises FaultError: every claim that is not."""
+        """Return all claims ready to be sent.
+
+        Those that are not go to `left_out`, by place. Without one, raises FaultError for them all.
+        """
         found: dict[str, Prepared] = {}
         problems: list[FaultError] = []
         await self._recall(sources, options)
@@ -124,6 +127,9 @@ class Preparation:
                     )
                 found[one.card.name] = one
             except FaultError as failure:
+                if left_out is not None:
+                    left_out[source.where] = failure
+                    continue
                 problems.append(failure)
                 if len(problems) >= MAX_PROBLEMS:
                     break

@@ -1,8 +1,8 @@
 """The bench of claims: claims that no other one equals, and ratios round by round."""
 
 from admin.bench.claims import Cost, Filed, make_claim, median_ratio, naming_of
-from admin.procedures.claims.files import Naming, read_details
 from admin.procedures.claims.preparation import FilingOptions
+from admin.procedures.claims.sources import Naming, read_details
 from chaincode.claims.fingerprints import compute_fingerprints
 
 FILED = Filed("a" * 32, "b" * 32, "1555001019")

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from importlib.resources import files
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -50,7 +52,7 @@ def test_a_277_tells_charge_payment_and_trace() -> None:
     text = write(build_status([STANDING], PROFILE, AT))
     assert find_faults(text) == ()
     rows = [row.rstrip("~") for row in text.splitlines()]
-    assert "STC*F1:3:PR*20260102**249.99*96*20260201**20260201*EFT-7" in rows
+    assert "STC*F1:3*20260102**249.99*96*20260201**20260201*EFT-7" in rows
     assert f"REF*1K*{CLAIM.claim}" in rows
     assert "NM1*IL*1*Nobody*Ever****MI*UP-1" in rows
     levels = [row.split("*")[1:4] for row in rows if row.startswith("HL*")]
@@ -107,3 +109,46 @@ def test_a_profile_is_read_and_a_mistake_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["A*B", "A~B", "A:B", "A^B", "A\nB", "AéB"])
 def test_a_value_cannot_break_out_of_its_element(text: str) -> None:
     assert clean(text) == "A B"
+
+
+def test_every_word_is_on_the_code_lists() -> None:
+    """X12's lists 507 and 508, as the validator's guides quote them."""
+    codes = ElementTree.fromstring(files("pyx12").joinpath("map", "codes.xml").read_bytes())
+    listed = {
+        one.findtext("id"): {code.text for code in one.iter("code")}
+        for one in codes.iter("codeset")
+    }
+    for status in Status:
+        for outcome in (None, Outcome.DENIED):
+            word = word_of(replace(CLAIM, status=status, outcome=outcome))
+            category, code = word.split(":")
+            assert category in listed["claim_status_cat"]
+            assert code in listed["claim_status"]
+
+
+@pytest.mark.parametrize(
+    ("row", "broken"),
+    [
+        ("STC*F1:3*2026", "STC**2026"),
+        ("HL*4*3*22*0", "HL*4*3*99*0"),
+        ("NM1*IL*1*Nobody", "NM1*IL*1*"),
+        ("BHT*0010*08", "BHT*0019*08"),
+        ("HL*3*2*19*1", "HL*3*9*19*1"),
+        ("NM1*PR*2*United", "ZZZ*PR*2*United"),
+    ],
+)
+def test_a_277_is_held_by_its_guide(row: str, broken: str) -> None:
+    text = write(build_status([STANDING], PROFILE, AT))
+    assert row in text
+    assert find_faults(text.replace(row, broken))
+
+
+def test_claims_of_several_providers_and_patients_are_in_the_guide() -> None:
+    other = replace(
+        STANDING,
+        claim=replace(CLAIM, claim="e" * 32),
+        details=replace(MADE, provider_npi="1555002025"),
+    )
+    text = write(build_status([STANDING, other, STANDING], PROFILE, AT))
+    assert find_faults(text) == ()
+    assert text.count("HL*") == 2 + 2 + 3

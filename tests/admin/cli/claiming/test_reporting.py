@@ -33,7 +33,10 @@ REFUSED = Submitted(
 
 def test_csv_and_json_tell_the_same(tmp_path: Path) -> None:
     for name in ("r.csv", "r.json"):
-        Report(str(tmp_path / name)).write([TAKEN, REFUSED])
+        report = Report(str(tmp_path / name))
+        report.add([TAKEN])
+        report.add([REFUSED])
+        report.close()
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
     rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
     told = json.loads((tmp_path / "r.json").read_text())
@@ -50,5 +53,7 @@ def test_another_ending_is_refused_before_anything_is_sent() -> None:
 
 
 def test_without_a_target_nothing_is_written(tmp_path: Path) -> None:
-    Report(None).write([TAKEN])
+    report = Report(None)
+    report.add([TAKEN])
+    report.close()
     assert list(tmp_path.iterdir()) == []

@@ -9,13 +9,8 @@ import pytest
 
 from admin.errors import ExitCode, FaultError
 from admin.fhir.reading import SourceFile
-from admin.procedures.claims.files import (
-    ClaimSource,
-    Naming,
-    read_claim_files,
-    read_details,
-    read_handles,
-)
+from admin.procedures.claims.files import read_claim_files
+from admin.procedures.claims.sources import ClaimSource, Naming, read_details, read_handles
 from tests.journeys.care import DATA
 
 CLAIM = DATA / "amelia-hart.claim.json"
