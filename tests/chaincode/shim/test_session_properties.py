@@ -248,3 +248,16 @@ def test_a_stream_that_ends_at_any_moment_leaves_nothing(actions: list[tuple[Any
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(run())
+
+
+async def test_arguments_are_held_up_to_a_bound() -> None:
+    peer = Peer(Capacity(running=2, waiting=100, argument_bytes=1000))
+    for number in range(10):
+        peer.send(ChaincodeMessage.TRANSACTION, f"t{number}", build_input("read", "x" * 200))
+    session = peer.session
+    assert 0 < session._argument_bytes <= 1000
+    assert len(session._tasks) + len(session._waiting) == 4
+    peer.send(ChaincodeMessage.TRANSACTION, "t3", build_input("read", "x" * 200))  # begun anew
+    assert len(session._tasks) + len(session._waiting) == 4
+    await session.close()
+    assert session._argument_bytes == 0

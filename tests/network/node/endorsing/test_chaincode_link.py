@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
 from fabric_protos.peer import chaincode_pb2
 from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
+from fabric_protos.peer.proposal_response_pb2 import Response
 
+from network.node.endorsing import chaincode_link
 from network.node.endorsing.chaincode_link import (
     ChaincodeLink,
     Execution,
@@ -106,3 +110,51 @@ async def test_a_transaction_that_takes_too_long_leaves_the_link_usable() -> Non
             await call(link, b"sleep", b"5", timeout=0.1)
         assert (await call(link, b"echo", b"again")).type == ChaincodeMessage.COMPLETED
         await link.close()
+
+
+class DeafChaincode(ScriptedChaincode):
+    """Asks without end, and reads nothing of what it is answered until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__("demo:1")
+        self.hears = asyncio.Event()
+
+    async def Connect(
+        self, request_iterator: AsyncIterator[ChaincodeMessage], context: Any
+    ) -> AsyncIterator[ChaincodeMessage]:
+        registration = chaincode_pb2.ChaincodeID(name="demo:1").SerializeToString()
+        yield ChaincodeMessage(type=ChaincodeMessage.REGISTER, payload=registration)
+        await anext(request_iterator)
+        while not self.hears.is_set():  # of a transaction that does not run; the refusal names it
+            yield ChaincodeMessage(type=ChaincodeMessage.GET_STATE, txid="t" * 20_000)
+        async for message in request_iterator:
+            if message.type == ChaincodeMessage.TRANSACTION:
+                yield ChaincodeMessage(
+                    type=ChaincodeMessage.COMPLETED,
+                    txid=message.txid,
+                    channel_id=message.channel_id,
+                    payload=Response(status=200).SerializeToString(),
+                )
+
+
+async def test_a_chaincode_that_does_not_read_is_not_read_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chaincode_link, "UNREAD_BYTES", 1_000_000)
+    chaincode = DeafChaincode()
+    link = await dial(f"127.0.0.1:{await chaincode.start()}", 30.0)
+    try:
+        async with asyncio.timeout(60):
+            while link._may_read.is_set():
+                await asyncio.sleep(0.01)
+        with pytest.raises(ExecutionFailed, match="bytes wait for the chaincode, which does not"):
+            await call(link)
+        assert 1_000_000 <= link._unread < 1_100_000
+        chaincode.hears.set()
+        async with asyncio.timeout(60):  # requests that were under way are answered first
+            while not link._may_read.is_set() or link._outbox.qsize():
+                await asyncio.sleep(0.01)
+        assert (await call(link, timeout=60.0)).type == ChaincodeMessage.COMPLETED
+    finally:
+        await link.close()
+        await chaincode.stop()
