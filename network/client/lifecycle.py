@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fabric_protos.peer import collection_pb2, policy_pb2
+from fabric_protos.peer import collection_pb2
 from fabric_protos.peer.lifecycle import lifecycle_pb2
 
 from network.client.commit import CommitStatus
@@ -17,12 +17,13 @@ from network.client.errors import ProposalRefusedError
 from network.client.gateway import Gateway
 from network.client.peer import PeerClient
 from network.rules.identity.identity import open_serialized_identity
+from network.rules.lifecycle.names import LIFECYCLE
 from network.rules.lifecycle.package import compute_package_id
+from network.rules.policy.application import policy_reference, signature_policy
 from network.rules.policy.dsl import parse_policy
+from network.rules.policy.manager import ENDORSEMENT
 
-LIFECYCLE = "_lifecycle"
 ALREADY_INSTALLED = "chaincode already successfully installed"
-DEFAULT_POLICY = "/Channel/Application/Endorsement"
 INSTALL_TIMEOUT = 300.0  # seconds; a peer may build the chaincode
 
 
@@ -261,7 +262,7 @@ async def get_approved_package(
 def is_same(definition: Definition, committed: Committed) -> bool:
     """Whether a committed definition is this one, whatever the sequence."""
     wanted = build_validation_parameter(definition.endorsement)
-    default = build_validation_parameter(DEFAULT_POLICY)
+    default = build_validation_parameter(ENDORSEMENT)
     return (
         definition.version == committed.version
         and definition.init_required == committed.init_required
@@ -283,13 +284,9 @@ def build_validation_parameter(policy: str) -> bytes:
     """
     if not policy:
         return b""
-    message = policy_pb2.ApplicationPolicy()
     if policy.startswith("/"):
-        message.channel_config_policy_reference = policy
-    else:
-        message.signature_policy.CopyFrom(parse_policy(policy))
-    raw: bytes = message.SerializeToString(deterministic=True)
-    return raw
+        return policy_reference(policy)
+    return signature_policy(parse_policy(policy))
 
 
 def build_collections(collections: Sequence[Collection]) -> Any:

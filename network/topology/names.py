@@ -10,6 +10,13 @@ from network.rules.channel.configtree import (
     InvalidConfigTree,
 )
 from network.rules.channel.configtree import validate_config_name as _validate_config_name
+from network.rules.lifecycle.names import (
+    CHAINCODE_NAME,
+    CHAINCODE_VERSION,
+    COLLECTION_NAME,
+    LIFECYCLE,
+    SYSTEM_NAMES,
+)
 from network.rules.policy.dsl import (
     MSP_ID_IN_POLICY,
     InvalidPolicyText,
@@ -23,11 +30,6 @@ _NODE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 _NETWORK = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-# Fabric `core/chaincode/lifecycle/scc.go` and `core/common/ccprovider`.
-_CHAINCODE = re.compile(r"[a-zA-Z0-9]+([-_][a-zA-Z0-9]+)*")
-_CHAINCODE_VERSION = re.compile(r"[A-Za-z0-9_.+-]+")
-_COLLECTION = re.compile(r"[A-Za-z0-9-]+([A-Za-z0-9_-]+)*")
-_SYSTEM_CHAINCODES = frozenset({"cscc", "escc", "lscc", "qscc", "vscc", "_lifecycle"})
 _POLICY_PATH = re.compile(r"/Channel(/[A-Za-z0-9.-]+)+")
 
 
@@ -96,25 +98,23 @@ def validate_channel_name(name: str) -> str:
 
 def validate_chaincode_name(name: str) -> str:
     """Return a chaincode name that is not a system chaincode's."""
-    if name in _SYSTEM_CHAINCODES:
+    if name in SYSTEM_NAMES or name == LIFECYCLE:
         raise ValueError(f"{name!r} is the name of one of Fabric's system chaincodes")
     return _match(
-        _CHAINCODE, name, "a chaincode", "letters and digits, joined by single '-' or '_'"
+        CHAINCODE_NAME, name, "a chaincode", "letters and digits, joined by single '-' or '_'"
     )
 
 
 def validate_chaincode_version(version: str) -> str:
     """Return a chaincode version."""
-    return _match(
-        _CHAINCODE_VERSION, version, "a version", "letters, digits, '.', '_', '+' and '-'"
-    )
+    return _match(CHAINCODE_VERSION, version, "a version", "letters, digits, '.', '_', '+' and '-'")
 
 
 def validate_collection_name(name: str) -> str:
     """Return a collection name."""
     if name.startswith("_implicit_org_"):
         raise ValueError("names that start with _implicit_org_ belong to Fabric")
-    return _match(_COLLECTION, name, "a collection", "letters, digits, '-' and, inside, '_'")
+    return _match(COLLECTION_NAME, name, "a collection", "letters, digits, '-' and, inside, '_'")
 
 
 def validate_version(value: object) -> object:

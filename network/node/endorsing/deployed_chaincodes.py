@@ -12,18 +12,15 @@ from dataclasses import dataclass
 
 from network.rules.lifecycle.definitions import (
     DEFINITION_TYPE,
-    NAMESPACES,
     PARAMETERS_TYPE,
     ChaincodeDefinition,
-    LifecycleError,
-    OrgState,
-    PublicState,
-    find_mismatches,
-    get_all_metadata,
     get_definition,
     private_name,
     read_package_id,
 )
+from network.rules.lifecycle.errors import LifecycleError
+from network.rules.lifecycle.states import OrgState, PublicState
+from network.rules.lifecycle.structures import NAMESPACES, find_mismatches, get_all_metadata
 from network.rules.state.recorder import Recorder, SimulationError
 from network.rules.state.snapshot import Snapshot
 

@@ -14,8 +14,8 @@ from network.node.endorsing.execution import Transaction
 from network.node.endorsing.system_chaincodes import build_failure, build_success, get_signed_data
 from network.node.ledger.channel import PeerChannel
 from network.rules.lifecycle import calls as lifecycle
-from network.rules.lifecycle.calls import Call, ChannelFacts, InstalledChaincode
-from network.rules.lifecycle.definitions import LifecycleError
+from network.rules.lifecycle.errors import LifecycleError
+from network.rules.lifecycle.invocation import ChannelFacts, InstalledChaincode, Invocation
 from network.rules.lifecycle.package import BadPackage
 from network.rules.policy.manager import ENDORSEMENT
 from network.rules.state.recorder import SimulationError
@@ -132,7 +132,7 @@ class LifecycleChaincode:
             return build_failure(
                 f"Failed to authorize invocation due to failed ACL check: {denied}"
             )
-        call = Call(
+        call = Invocation(
             msp_id=self._msp_id,
             store=self._store,
             recorder=transaction.recorder,

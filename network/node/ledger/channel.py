@@ -29,12 +29,10 @@ from network.rules.blocks.block import (
 from network.rules.channel.config import ChannelConfig
 from network.rules.identity.identity import serialize_identity
 from network.rules.lifecycle.collections import build_implicit_collection
-from network.rules.lifecycle.definitions import (
-    LIFECYCLE,
-    ChaincodeDefinition,
-    LifecycleError,
-    implicit_collection_org,
-)
+from network.rules.lifecycle.definitions import ChaincodeDefinition
+from network.rules.lifecycle.errors import LifecycleError
+from network.rules.lifecycle.names import LIFECYCLE
+from network.rules.lifecycle.states import implicit_collection_org
 from network.rules.policy.manager import BLOCK_VALIDATION
 from network.rules.state.recorder import Recorder
 from network.rules.state.rwset import PrivateCollection, open_private_rwset

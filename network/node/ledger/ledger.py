@@ -37,15 +37,16 @@ from network.node.ledger.store import (
 from network.node.ledger.transient_store import RETENTION, TransientStore
 from network.rules.blocks.block import get_channel_id, header_hash
 from network.rules.channel.config import ChannelConfig
-from network.rules.lifecycle.calls import DEFAULT_ENDORSEMENT, ChannelFacts
 from network.rules.lifecycle.collections import channel_collections, is_member
 from network.rules.lifecycle.definitions import (
-    LIFECYCLE,
     ChaincodeDefinition,
-    CommittedState,
     defined_chaincode,
     get_definition,
 )
+from network.rules.lifecycle.invocation import ChannelFacts
+from network.rules.lifecycle.names import LIFECYCLE
+from network.rules.lifecycle.states import CommittedState
+from network.rules.policy.manager import ENDORSEMENT
 from network.rules.snapshots.reconciliation import trim_to_hashes
 from network.rules.state.recorder import Recorder
 from network.rules.state.rwset import PrivateCollection, build_private_rwset, is_delete
@@ -670,7 +671,7 @@ def channel_facts(config: ChannelConfig) -> ChannelFacts:
         config.channel_id,
         tuple(org.msp_id for org in config.application_orgs.values()),
         config.msps,
-        config.find_policy(DEFAULT_ENDORSEMENT) is not None,
+        config.find_policy(ENDORSEMENT) is not None,
     )
 
 

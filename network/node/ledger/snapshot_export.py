@@ -21,7 +21,7 @@ from fabric_protos.common import common_pb2
 
 from network.node.ledger.sqlite_origin import list_former_collections, read_origin
 from network.node.ledger.sqlite_snapshot import connect
-from network.rules.lifecycle.definitions import LIFECYCLE
+from network.rules.lifecycle.names import LIFECYCLE
 from network.rules.snapshots import form
 from network.rules.snapshots.collections import END_KEY, FIRST_KEY, list_collections
 from network.rules.snapshots.form import CollectionsEntry, Record

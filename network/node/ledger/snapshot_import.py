@@ -28,7 +28,8 @@ from network.rules.channel.config import ChannelConfig
 from network.rules.channel.configtree import InvalidConfigTree, validate_channel_id
 from network.rules.identity.identity import open_serialized_identity
 from network.rules.lifecycle.collections import is_member
-from network.rules.lifecycle.definitions import LIFECYCLE, get_definition
+from network.rules.lifecycle.definitions import get_definition
+from network.rules.lifecycle.names import LIFECYCLE
 from network.rules.snapshots import form
 from network.rules.snapshots.eligibility import EligibilityHistory
 from network.rules.snapshots.form import CollectionsEntry, MalformedSnapshot, Read, Record

@@ -25,7 +25,7 @@ from network.node.peering.membership import Member, Membership
 from network.node.serving.connections import Connections
 from network.rules.endorsement.plan import Endorser
 from network.rules.identity.identity import Identity, Signer
-from network.rules.lifecycle.definitions import implicit_collection_org
+from network.rules.lifecycle.states import implicit_collection_org
 from network.rules.peers.dissemination import (
     BadRequest,
     TooFewPeers,

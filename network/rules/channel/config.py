@@ -39,7 +39,8 @@ from network.rules.channel.configvalues import (
 )
 from network.rules.envelope import MalformedMessage, open_envelope
 from network.rules.identity.msp import InvalidMsp, Msp, MspManager, open_msp_config
-from network.rules.policy.evaluation import MalformedPolicy, Policy, compile_application_policy
+from network.rules.policy.application import compile_application_policy
+from network.rules.policy.evaluation import MalformedPolicy, Policy
 from network.rules.policy.manager import PolicyManager
 
 __all__ = [

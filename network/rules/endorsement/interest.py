@@ -16,12 +16,10 @@ from fabric_protos.peer import proposal_response_pb2
 from network.rules.channel.config import ChannelConfig
 from network.rules.endorsement.layouts import NoLayout
 from network.rules.lifecycle.collections import build_implicit_collection
-from network.rules.lifecycle.definitions import (
-    LIFECYCLE,
-    ChaincodeDefinition,
-    LifecycleError,
-    implicit_collection_org,
-)
+from network.rules.lifecycle.definitions import ChaincodeDefinition
+from network.rules.lifecycle.errors import LifecycleError
+from network.rules.lifecycle.names import LIFECYCLE
+from network.rules.lifecycle.states import implicit_collection_org
 from network.rules.policy.dsl import n_of_members
 from network.rules.policy.evaluation import MalformedPolicy
 from network.rules.policy.manager import LIFECYCLE_ENDORSEMENT

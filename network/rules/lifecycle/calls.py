@@ -2,133 +2,44 @@
 
 `invoke` takes the function's name and its marshalled arguments and returns the marshalled result;
 the peer only authorises, dispatches and endorses. Texts are Fabric's.
-Source: core/chaincode/lifecycle/{scc,lifecycle}.go.
+Source: core/chaincode/lifecycle/scc.go.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from fabric_protos.peer import collection_pb2
 from fabric_protos.peer.lifecycle import lifecycle_pb2
 from google.protobuf.message import DecodeError
 
-from network.rules.lifecycle.collections import validate_collections
+from network.rules.lifecycle.agreement import (
+    approve_definition,
+    check_commit_readiness,
+    commit_definition,
+    get_org_mismatches,
+    validate_definition,
+)
 from network.rules.lifecycle.definitions import (
-    CHAINCODE_SOURCES,
     DEFINITION_TYPE,
-    LOCAL_PACKAGE_TYPE,
-    NAMESPACES,
     PARAMETERS_TYPE,
     ChaincodeDefinition,
-    LifecycleError,
-    OrgState,
-    PublicState,
-    WritableState,
-    find_mismatches,
-    get_all_metadata,
-    get_definition,
-    get_metadata,
     get_sequence,
-    package_fields,
-    policy_reference,
     private_name,
     read_definition,
     read_package_id,
-    write_structure,
 )
-from network.rules.state.recorder import Recorder
-
-DEFAULT_ENDORSEMENT = "/Channel/Application/Endorsement"
-
-_NAME = re.compile(r"\A[a-zA-Z0-9]+([-_][a-zA-Z0-9]+)*\Z")
-_VERSION = re.compile(r"\A[A-Za-z0-9_.+-]+\Z")
-_SYSTEM_NAMES = frozenset({"cscc", "escc", "lscc", "qscc", "vscc"})
-
-
-@dataclass(frozen=True, slots=True)
-class InstalledChaincode:
-    """A package in the peer's store; `references` maps channel → (chaincode, version) using it."""
-
-    package_id: str
-    label: str
-    references: Mapping[str, Sequence[tuple[str, str]]]
+from network.rules.lifecycle.errors import LifecycleError
+from network.rules.lifecycle.invocation import InstalledChaincode, Invocation
+from network.rules.lifecycle.states import OrgState, WritableState
+from network.rules.lifecycle.structures import (
+    CHAINCODE_SOURCES,
+    NAMESPACES,
+    get_all_metadata,
+    get_metadata,
+)
 
 
-class ChaincodeStore(Protocol):
-    """The peer's installed packages."""
-
-    def install(self, package: bytes) -> InstalledChaincode:
-        """Store a package. Raises LifecycleError, also when it is installed already."""
-        ...
-
-    def get(self, package_id: str) -> InstalledChaincode | None:
-        """Return what is installed under the id, or None."""
-        ...
-
-    def load(self, package_id: str) -> bytes | None:
-        """Return the package's bytes, or None."""
-        ...
-
-    def list(self) -> Sequence[InstalledChaincode]:
-        """Return everything installed."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelFacts:
-    """What lifecycle must know of a channel's configuration.
-
-    `msp_ids` are the application organisations, `msps` the channel's MspManager.
-    """
-
-    channel_id: str
-    msp_ids: tuple[str, ...]
-    msps: Any
-    has_default_endorsement: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One invocation: the peer's organisation, its packages and, on a channel, a recorder."""
-
-    msp_id: str
-    store: ChaincodeStore | None = None
-    recorder: Recorder | None = None
-    channel: ChannelFacts | None = None
-
-    def public(self) -> PublicState:
-        """Return the public lifecycle state. Raises LifecycleError without a channel."""
-        return PublicState(self._recorder())
-
-    def own(self) -> OrgState:
-        """Return the state of the peer's own organisation."""
-        return OrgState(self._recorder(), self.msp_id)
-
-    def orgs(self) -> list[OrgState]:
-        """Return the state of every organisation of the channel; only hashes can be read."""
-        return [OrgState(self._recorder(), msp_id) for msp_id in self.facts().msp_ids]
-
-    def facts(self) -> ChannelFacts:
-        """Return the channel's facts. Raises LifecycleError without a channel."""
-        if self.channel is None:
-            raise LifecycleError("no application config for channel ''")
-        return self.channel
-
-    def packages(self) -> ChaincodeStore:
-        """Return the store of packages. Raises LifecycleError where there is none."""
-        if self.store is None:
-            raise LifecycleError("no chaincode packages are kept here")
-        return self.store
-
-    def _recorder(self) -> Recorder:
-        if self.recorder is None:
-            raise LifecycleError("invalid channel-less operation")
-        return self.recorder
-
-
-def invoke(function: str, args: bytes, call: Call) -> bytes:
+def invoke(function: str, args: bytes, call: Invocation) -> bytes:
     """Run one function of `_lifecycle` and return its marshalled result.
 
     Raises:
@@ -152,103 +63,17 @@ def invoke(function: str, args: bytes, call: Call) -> bytes:
     return bytes(result.SerializeToString())
 
 
-def check_commit_readiness(
-    call: Call, chaincode: str, proposed: ChaincodeDefinition
-) -> tuple[ChaincodeDefinition, dict[str, list[str]]]:
-    """Return the definition with defaults filled in, and per MSP id what that approval differs in.
-
-    Raises:
-        LifecycleError: the sequence is not the next one, or the channel lacks the default policy.
-    """
-    current = get_sequence(call.public(), chaincode)
-    if proposed.sequence != current + 1:
-        raise LifecycleError(
-            f"requested sequence is {proposed.sequence}, but new definition must be sequence"
-            f" {current + 1}"
-        )
-    definition = _with_defaults(call.facts(), proposed)
-    return definition, get_org_mismatches(call, chaincode, definition)
-
-
-def get_org_mismatches(
-    call: Call, chaincode: str, definition: ChaincodeDefinition
-) -> dict[str, list[str]]:
-    """Return per MSP id what its approval differs in: [] is agreement."""
-    name = private_name(chaincode, definition.sequence)
-    return {
-        org.msp_id: find_mismatches(org, NAMESPACES, name, PARAMETERS_TYPE, definition.parameters())
-        for org in call.orgs()
-    }
-
-
-def commit_definition(call: Call, chaincode: str, proposed: ChaincodeDefinition) -> None:
-    """Write the definition to public state, if the peer's own organisation has approved it.
-
-    Other organisations' approvals are not enforced here: each endorses only what it approved, and
-    the lifecycle endorsement policy counts the endorsements. Raises LifecycleError.
-    """
-    if call.msp_id not in call.facts().msp_ids:
-        raise LifecycleError(
-            "impossibly, this peer's org is processing requests for a channel it is not a member of"
-        )
-    definition, mismatches = check_commit_readiness(call, chaincode, proposed)
-    write_structure(call.public(), NAMESPACES, chaincode, DEFINITION_TYPE, definition.fields())
-    if mismatches[call.msp_id]:
-        raise LifecycleError(f"chaincode definition not agreed to by this org ({call.msp_id})")
-
-
-def approve_definition(
-    call: Call, chaincode: str, proposed: ChaincodeDefinition, package_id: str
-) -> None:
-    """Write the approval and the package id to the organisation's own collection.
-
-    Raises:
-        LifecycleError: sequence out of turn, other parameters than committed, or nothing new.
-    """
-    public, own = call.public(), call.own()
-    current = get_sequence(public, chaincode)
-    _validate_sequence(current, proposed.sequence)
-    definition = _with_defaults(call.facts(), proposed)
-    name = private_name(chaincode, definition.sequence)
-    if definition.sequence == current:
-        _validate_equals_committed(public, chaincode, definition)
-    if _is_unchanged(own, name, definition, package_id):
-        if definition.sequence == current:
-            raise LifecycleError(
-                f"attempted to redefine the current committed sequence ({current}) for namespace"
-                f" {chaincode}"
-            )
-        raise LifecycleError(
-            f"attempted to redefine uncommitted sequence ({definition.sequence}) for namespace"
-            f" {chaincode} with unchanged content"
-        )
-    write_structure(own, NAMESPACES, name, PARAMETERS_TYPE, definition.parameters())
-    # Written even when empty: that is how an organisation stops endorsing a chaincode.
-    write_structure(own, CHAINCODE_SOURCES, name, LOCAL_PACKAGE_TYPE, package_fields(package_id))
-
-
-def validate_definition(call: Call, chaincode: str, proposed: ChaincodeDefinition) -> None:
-    """Refuse bad names, versions and collections. Raises LifecycleError."""
-    try:
-        _validate_names(chaincode, proposed.version)
-        validate_collections(
-            proposed.collections, _get_committed(call, chaincode), call.facts().msps
-        )
-    except LifecycleError as error:
-        raise LifecycleError(f"error validating chaincode definition: {error.text}") from error
-
-
 # --- the functions of the system chaincode, in the order of scc.go ---------------------------
 
 
-def _install(args: Any, call: Call) -> Any:
+def _install(args: Any, call: Invocation) -> Any:
     installed = call.packages().install(args.chaincode_install_package)
     return lifecycle_pb2.InstallChaincodeResult(
         label=installed.label, package_id=installed.package_id
     )
 
 
-def _query_installed(args: Any, call: Call) -> Any:
+def _query_installed(args: Any, call: Invocation) -> Any:
     installed = call.packages().get(args.package_id)
     if installed is None:
         raise _no_package(args.package_id)
@@ -259,7 +84,7 @@ def _query_installed(args: Any, call: Call) -> Any:
     return result
 
 
-def _get_package(args: Any, call: Call) -> Any:
+def _get_package(args: Any, call: Invocation) -> Any:
     package = call.packages().load(args.package_id)
     if package is None:
         raise LifecycleError(
@@ -269,7 +94,7 @@ def _get_package(args: Any, call: Call) -> Any:
     return lifecycle_pb2.GetInstalledChaincodePackageResult(chaincode_install_package=package)
 
 
-def _query_all_installed(args: Any, call: Call) -> Any:
+def _query_all_installed(args: Any, call: Invocation) -> Any:
     result = lifecycle_pb2.QueryInstalledChaincodesResult()
     for installed in call.packages().list():
         entry = result.installed_chaincodes.add(
@@ -279,7 +104,7 @@ def _query_all_installed(args: Any, call: Call) -> Any:
     return result
 
 
-def _approve(args: Any, call: Call) -> Any:
+def _approve(args: Any, call: Invocation) -> Any:
     proposed = _proposed(args)
     validate_definition(call, args.name, proposed)
     # An unavailable or unnamed source means: approved, but not to be run on this peer.
@@ -287,7 +112,7 @@ def _approve(args: Any, call: Call) -> Any:
     return lifecycle_pb2.ApproveChaincodeDefinitionForMyOrgResult()
 
 
-def _query_approved(args: Any, call: Call) -> Any:
+def _query_approved(args: Any, call: Invocation) -> Any:
     sequence = args.sequence
     if sequence == 0:
         sequence = get_sequence(call.public(), args.name)
@@ -305,7 +130,7 @@ def _query_approved(args: Any, call: Call) -> Any:
     return result
 
 
-def _query_all_approved(args: Any, call: Call) -> Any:
+def _query_all_approved(args: Any, call: Invocation) -> Any:
     result = lifecycle_pb2.QueryApprovedChaincodeDefinitionsResult()
     for name, metadata in get_all_metadata(call.own()).items():
         chaincode, _, sequence = name.partition("#")
@@ -319,7 +144,7 @@ def _query_all_approved(args: Any, call: Call) -> Any:
     return result
 
 
-def _check_readiness(args: Any, call: Call) -> Any:
+def _check_readiness(args: Any, call: Invocation) -> Any:
     _, mismatches = check_commit_readiness(call, args.name, _proposed(args))
     result = lifecycle_pb2.CheckCommitReadinessResult()
     for msp_id, items in mismatches.items():
@@ -329,14 +154,14 @@ def _check_readiness(args: Any, call: Call) -> Any:
     return result
 
 
-def _commit(args: Any, call: Call) -> Any:
+def _commit(args: Any, call: Invocation) -> Any:
     proposed = _proposed(args)
     validate_definition(call, args.name, proposed)
     commit_definition(call, args.name, proposed)
     return lifecycle_pb2.CommitChaincodeDefinitionResult()
 
 
-def _query_definition(args: Any, call: Call) -> Any:
+def _query_definition(args: Any, call: Invocation) -> Any:
     definition = _get_defined(call.public(), args.name)
     result = lifecycle_pb2.QueryChaincodeDefinitionResult()
     _fill_definition(result, definition)
@@ -345,7 +170,7 @@ def _query_definition(args: Any, call: Call) -> Any:
     return result
 
 
-def _query_definitions(args: Any, call: Call) -> Any:
+def _query_definitions(args: Any, call: Invocation) -> Any:
     result = lifecycle_pb2.QueryChaincodeDefinitionsResult()
     for name, metadata in get_all_metadata(call.public()).items():
         if metadata.datatype == DEFINITION_TYPE:
@@ -354,7 +179,7 @@ def _query_definitions(args: Any, call: Call) -> Any:
     return result
 
 
-_FUNCTIONS: dict[str, tuple[Any, Callable[[Any, Call], Any]]] = {
+_FUNCTIONS: dict[str, tuple[Any, Callable[[Any, Invocation], Any]]] = {
     "InstallChaincode": (lifecycle_pb2.InstallChaincodeArgs, _install),
     "QueryInstalledChaincode": (lifecycle_pb2.QueryInstalledChaincodeArgs, _query_installed),
     "GetInstalledChaincodePackage": (
@@ -397,113 +222,6 @@ def _proposed(args: Any) -> ChaincodeDefinition:
         validation_parameter=args.validation_parameter,
         collections=args.collections.SerializeToString(),
     )
-
-
-def _with_defaults(facts: ChannelFacts, proposed: ChaincodeDefinition) -> ChaincodeDefinition:
-    parameter = proposed.validation_parameter
-    if not parameter:
-        if not facts.has_default_endorsement:
-            raise LifecycleError(
-                "could not set defaults for chaincode definition in channel"
-                f" {facts.channel_id}: policy '{DEFAULT_ENDORSEMENT}' must be defined for channel"
-                f" '{facts.channel_id}' before chaincode operations can be attempted"
-            )
-        parameter = policy_reference(DEFAULT_ENDORSEMENT)
-    return replace(
-        proposed,
-        endorsement_plugin=proposed.endorsement_plugin or "escc",
-        validation_plugin=proposed.validation_plugin or "vscc",
-        validation_parameter=parameter,
-    )
-
-
-def _validate_sequence(current: int, requested: int) -> None:
-    if current == requested == 0:
-        raise LifecycleError("requested sequence is 0, but first definable sequence number is 1")
-    if requested < current:
-        raise LifecycleError(
-            f"currently defined sequence {current} is larger than requested sequence {requested}"
-        )
-    if requested > current + 1:
-        raise LifecycleError(
-            f"requested sequence {requested} is larger than the next available sequence number"
-            f" {current + 1}"
-        )
-
-
-def _validate_equals_committed(
-    public: PublicState, chaincode: str, definition: ChaincodeDefinition
-) -> None:
-    committed = get_definition(public, chaincode)
-    if committed is None:
-        raise LifecycleError(
-            f"missing metadata for currently committed sequence number ({definition.sequence})"
-        )
-    difference = _find_difference(committed, definition)
-    if difference:
-        raise LifecycleError(
-            f"attempted to redefine the current committed sequence ({definition.sequence}) for"
-            f" namespace {chaincode} with different parameters: {difference}"
-        )
-
-
-def _find_difference(expected: ChaincodeDefinition, passed: ChaincodeDefinition) -> str | None:
-    pairs = (
-        ("Version", expected.version, passed.version),
-        ("EndorsementPlugin", expected.endorsement_plugin, passed.endorsement_plugin),
-        (
-            "InitRequired",
-            str(expected.init_required).lower(),
-            str(passed.init_required).lower(),
-        ),
-        ("ValidationPlugin", expected.validation_plugin, passed.validation_plugin),
-        (
-            "ValidationParameter",
-            expected.validation_parameter.hex(),
-            passed.validation_parameter.hex(),
-        ),
-    )
-    for name, one, other in pairs:
-        if one != other:
-            return f"expected {name} '{one}' does not match passed {name} '{other}'"
-    return None if expected.collections == passed.collections else "Collections do not match"
-
-
-def _is_unchanged(
-    own: OrgState, name: str, definition: ChaincodeDefinition, package_id: str
-) -> bool:
-    if get_metadata(own, NAMESPACES, name) is None:
-        return False
-    approved = read_definition(own, name, definition.sequence)
-    if _find_difference(approved, definition):
-        return False
-    if get_metadata(own, CHAINCODE_SOURCES, name) is None:
-        return False
-    return read_package_id(own, name) == package_id
-
-
-def _validate_names(chaincode: str, version: str) -> None:
-    if not _NAME.match(chaincode):
-        raise LifecycleError(
-            f"invalid chaincode name '{chaincode}'. Names can only consist of alphanumerics, '_',"
-            " and '-' and can only begin with alphanumerics"
-        )
-    if chaincode in _SYSTEM_NAMES:
-        raise LifecycleError(f"chaincode name '{chaincode}' is the name of a system chaincode")
-    if not _VERSION.match(version):
-        raise LifecycleError(
-            f"invalid chaincode version '{version}'. Versions can only consist of alphanumerics,"
-            " '_', '-', '+', and '.'"
-        )
-
-
-def _get_committed(call: Call, chaincode: str) -> ChaincodeDefinition | None:
-    public = call.public()
-    definition = get_definition(public, chaincode)
-    if definition is None:
-        # Fabric looks in the old lifecycle too; the read belongs to the read-write set.
-        public.recorder.get_state("lscc", chaincode)
-    return definition
 
 
 def _get_defined(state: WritableState, chaincode: str) -> ChaincodeDefinition:

@@ -5,7 +5,6 @@ of the channel. Sources: core/chaincode/lifecycle/{scc,deployedcc_infoprovider}.
 core/common/privdata/store.go.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,20 +14,13 @@ from fabric_protos.peer import collection_pb2
 from google.protobuf.message import DecodeError
 
 from network.rules.identity.identity import IdentityError
-from network.rules.lifecycle.definitions import (
-    LIFECYCLE,
-    ChaincodeDefinition,
-    LifecycleError,
-    PublicState,
-    get_definition,
-    implicit_collection,
-    implicit_collection_org,
-)
+from network.rules.lifecycle.definitions import ChaincodeDefinition, get_definition
+from network.rules.lifecycle.errors import LifecycleError
+from network.rules.lifecycle.names import COLLECTION_NAME, LIFECYCLE
+from network.rules.lifecycle.states import PublicState, implicit_collection, implicit_collection_org
 from network.rules.policy.dsl import n_of_members
 from network.rules.policy.evaluation import MalformedPolicy, compile_signature_policy
 from network.rules.state.recorder import CollectionNames, Recorder, SimulationError
-
-_NAME = re.compile(r"\A[A-Za-z0-9-]+([A-Za-z0-9_-]+)*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +142,7 @@ def validate_collections(package: bytes, committed: ChaincodeDefinition | None, 
 
 def _validate_collection(config: Any, seen: set[str], msps: Any) -> None:
     name = config.name
-    if not _NAME.match(name):
+    if not COLLECTION_NAME.fullmatch(name):
         raise LifecycleError(
             f"invalid collection name '{name}'. Names can only consist of alphanumerics, '_', and"
             " '-' and cannot begin with '_'"

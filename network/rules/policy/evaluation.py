@@ -10,8 +10,6 @@ from typing import Protocol
 
 from fabric_protos.common import policies_pb2
 from fabric_protos.msp import msp_principal_pb2
-from fabric_protos.peer import policy_pb2
-from google.protobuf.message import DecodeError
 
 from network.rules.envelope import SignedData
 from network.rules.identity.identity import Identity, IdentityError, verify_signature
@@ -77,19 +75,6 @@ class Policy(Protocol):
         ...
 
 
-class PolicySource(Protocol):
-    """What compiling an application policy asks of a channel's configuration."""
-
-    @property
-    def msps(self) -> MspManager:
-        """The channel's MSPs."""
-        ...
-
-    def find_policy(self, path: str) -> Policy | None:
-        """Return the channel policy at a path such as /Channel/Application/Writers, or None."""
-        ...
-
-
 def signature_set_to_valid_identities(
     signed: Sequence[SignedData], msps: MspManager
 ) -> list[Identity]:
@@ -119,36 +104,6 @@ def compile_signature_policy(
 ) -> "SignaturePolicy":
     """Return the policy ready for evaluation; raises `MalformedPolicy`."""
     return SignaturePolicy(envelope, msps)
-
-
-def compile_application_policy(data: bytes, source: PolicySource) -> Policy:
-    """Return the policy in ApplicationPolicy bytes: its own signature policy or a channel policy.
-
-    `core/policy/application.go` fn Evaluate. Raises `MalformedPolicy`.
-    """
-    message = policy_pb2.ApplicationPolicy()
-    try:
-        message.ParseFromString(data)
-    except DecodeError as error:
-        raise MalformedPolicy(f"failed to unmarshal ApplicationPolicy bytes: {error}") from None
-    kind = message.WhichOneof("Type")
-    if kind == "signature_policy":
-        try:
-            return SignaturePolicy(message.signature_policy, source.msps)
-        except MalformedPolicy as error:
-            raise MalformedPolicy(
-                f"could not create evaluator for signature policy: {error}"
-            ) from None
-    if kind == "channel_config_policy_reference":
-        path = message.channel_config_policy_reference
-        policy = source.find_policy(path)
-        if policy is None:
-            raise MalformedPolicy(
-                "could not create evaluator for channel reference policy: "
-                f"failed to retrieve policy for reference {path}"
-            )
-        return policy
-    raise MalformedPolicy("unsupported policy type <nil>")
 
 
 class SignaturePolicy:

@@ -10,7 +10,7 @@ from typing import Any
 from fabric_protos.peer import collection_pb2
 from google.protobuf.message import DecodeError
 
-from network.rules.lifecycle.definitions import implicit_collection, implicit_collection_org
+from network.rules.lifecycle.states import implicit_collection, implicit_collection_org
 from network.rules.snapshots.form import CollectionsEntry, MalformedSnapshot
 
 

@@ -31,7 +31,7 @@ from network.rules.blocks.block import (
 from network.rules.channel.config import ChannelConfig, InvalidConfig
 from network.rules.envelope import MalformedMessage, open_envelope
 from network.rules.identity.identity import serialize_identity
-from network.rules.lifecycle.definitions import LifecycleError
+from network.rules.lifecycle.errors import LifecycleError
 from network.rules.policy.manager import BLOCK_VALIDATION
 from network.rules.state.rwset import Rwset
 from network.rules.state.snapshot import StateReader, Version

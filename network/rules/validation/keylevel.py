@@ -15,14 +15,11 @@ from google.protobuf.message import DecodeError
 
 from network.rules.channel.config import ChannelConfig
 from network.rules.identity.identity import Identity
-from network.rules.lifecycle.definitions import (
-    LIFECYCLE,
-    ChaincodeDefinition,
-    LifecycleError,
-    implicit_collection_org,
-    policy_reference,
-    signature_policy,
-)
+from network.rules.lifecycle.definitions import ChaincodeDefinition
+from network.rules.lifecycle.errors import LifecycleError
+from network.rules.lifecycle.names import LIFECYCLE
+from network.rules.lifecycle.states import implicit_collection_org
+from network.rules.policy.application import policy_reference, signature_policy
 from network.rules.policy.dsl import n_of_members
 from network.rules.policy.evaluation import MalformedPolicy
 from network.rules.policy.manager import LIFECYCLE_ENDORSEMENT

@@ -11,12 +11,10 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from network.rules.lifecycle.collections import build_implicit_collection
-from network.rules.lifecycle.definitions import (
-    LIFECYCLE,
-    ChaincodeDefinition,
-    LifecycleError,
-    implicit_collection_org,
-)
+from network.rules.lifecycle.definitions import ChaincodeDefinition
+from network.rules.lifecycle.errors import LifecycleError
+from network.rules.lifecycle.names import LIFECYCLE
+from network.rules.lifecycle.states import implicit_collection_org
 from network.rules.state.rwset import (
     MalformedRwset,
     PrivateCollection,

@@ -15,7 +15,9 @@ from network.rules.channel.config import ChannelConfig, InvalidConfig
 from network.rules.channel.configtx import RefusedUpdate, validate_config_envelope
 from network.rules.envelope import MalformedMessage, open_envelope
 from network.rules.identity.identity import IdentityError, verify_signature
-from network.rules.lifecycle.definitions import LIFECYCLE, ChaincodeDefinition, LifecycleError
+from network.rules.lifecycle.definitions import ChaincodeDefinition
+from network.rules.lifecycle.errors import LifecycleError
+from network.rules.lifecycle.names import LIFECYCLE
 from network.rules.policy.evaluation import MalformedPolicy, name_identities
 from network.rules.state.rwset import NamespaceRwset, version_of
 from network.rules.state.snapshot import StateReader, Version

@@ -20,13 +20,10 @@ from google.protobuf.message import DecodeError
 
 from network.rules.channel.config import ChannelConfig, InvalidConfig
 from network.rules.channel.configtx import RefusedUpdate, validate_config_envelope
-from network.rules.lifecycle.definitions import (
-    LIFECYCLE,
-    ChaincodeDefinition,
-    CommittedState,
-    LifecycleError,
-    get_definition,
-)
+from network.rules.lifecycle.definitions import ChaincodeDefinition, get_definition
+from network.rules.lifecycle.errors import LifecycleError
+from network.rules.lifecycle.names import LIFECYCLE
+from network.rules.lifecycle.states import CommittedState
 from network.rules.state.rwset import NamespaceRwset, Rwset
 from network.rules.state.snapshot import StateReader, Version
 from network.rules.validation.keylevel import ChangedPolicies, EndorsementCheck, chaincode_policy

@@ -33,16 +33,10 @@ from network.rules.envelope import (
 )
 from network.rules.identity.certificates import Validity
 from network.rules.identity.identity import Signer
-from network.rules.lifecycle.definitions import (
-    DEFINITION_TYPE,
-    LIFECYCLE,
-    NAMESPACES,
-    ChaincodeDefinition,
-    build_metadata,
-    field_key,
-    metadata_key,
-    policy_reference,
-)
+from network.rules.lifecycle.definitions import DEFINITION_TYPE, ChaincodeDefinition
+from network.rules.lifecycle.names import LIFECYCLE
+from network.rules.lifecycle.structures import NAMESPACES, build_metadata, field_key, metadata_key
+from network.rules.policy.application import policy_reference
 from network.rules.policy.dsl import parse_policy
 from network.rules.state.rangequery import RangeSummary
 from network.rules.state.snapshot import Version

@@ -14,9 +14,11 @@ from fabric_protos.peer import chaincode_pb2, proposal_pb2
 
 from network.node.ledger.ledger import Ledger
 from network.rules.envelope import open_envelope, open_response_payload, open_transaction
-from network.rules.lifecycle.calls import Call, invoke
+from network.rules.lifecycle.calls import invoke
 from network.rules.lifecycle.collections import check_permission
-from network.rules.lifecycle.definitions import PublicState, get_sequence
+from network.rules.lifecycle.definitions import get_sequence
+from network.rules.lifecycle.invocation import Invocation
+from network.rules.lifecycle.states import PublicState
 from network.rules.state.recorder import Recorder, SimulationResults
 from network.rules.state.rwset import VALIDATION_PARAMETER, open_rwset
 from tests.network.node.ledger.test_ledger_replay import as_ordered, read_ledger
@@ -32,7 +34,7 @@ class Endorser:
 
     def invoke(self, chaincode: str, args: list[bytes], msp_id: str) -> None:
         if chaincode == "_lifecycle":
-            call = Call(msp_id, recorder=self.recorder, channel=self.ledger.channel_facts())
+            call = Invocation(msp_id, recorder=self.recorder, channel=self.ledger.channel_facts())
             invoke(args[0].decode(), args[1], call)
             return
         self.run(chaincode, json.loads(args[-1]))

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from network.node.ledger.sqlite_store import SqliteStore
 from network.node.ledger.store import BlockCommit, PrivateUpdate
 from network.rules.channel.config import ChannelConfig
-from network.rules.lifecycle.definitions import ChaincodeDefinition, policy_reference
+from network.rules.lifecycle.definitions import ChaincodeDefinition
+from network.rules.policy.application import policy_reference
 from network.rules.state.rwset import PrivateCollection, build_private_rwset, open_rwset
 from network.rules.state.snapshot import MemorySnapshot, Version
 from network.rules.validation.commit_hash import compute_commit_hash

@@ -14,7 +14,7 @@ import pytest_asyncio
 from fabric_protos.common import common_pb2, ledger_pb2
 from fabric_protos.peer import query_pb2, snapshot_pb2, snapshot_pb2_grpc, transaction_pb2
 
-from network.rules.lifecycle.definitions import implicit_collection
+from network.rules.lifecycle.states import implicit_collection
 from tests.network.node.peer.test_peer_consortium import deliver
 from tests.simulator import CHANNEL, Client, Collection, Definition, Network, running_network
 

@@ -7,9 +7,11 @@ from fabric_protos.peer import collection_pb2, policy_pb2
 from fabric_protos.peer.lifecycle import lifecycle_pb2 as pb
 
 from network.rules.channel.config import ChannelConfig
-from network.rules.lifecycle.calls import Call, ChannelFacts, InstalledChaincode, invoke
+from network.rules.lifecycle.calls import invoke
 from network.rules.lifecycle.collections import build_implicit_collection, channel_collections
-from network.rules.lifecycle.definitions import ChaincodeDefinition, LifecycleError
+from network.rules.lifecycle.definitions import ChaincodeDefinition
+from network.rules.lifecycle.errors import LifecycleError
+from network.rules.lifecycle.invocation import ChannelFacts, InstalledChaincode, Invocation
 from network.rules.policy.dsl import parse_policy
 from network.rules.state.recorder import Recorder
 from network.rules.state.rwset import open_private_rwset, open_rwset
@@ -33,7 +35,9 @@ class Channel:
     def run(self, function: str, args: Any, org: str = "Org1MSP") -> bytes:
         recorder = Recorder(self.snapshot, collections=channel_collections(ORGS))
         result = invoke(
-            function, args.SerializeToString(), Call(org, recorder=recorder, channel=self.facts)
+            function,
+            args.SerializeToString(),
+            Invocation(org, recorder=recorder, channel=self.facts),
         )
         self.commit(recorder)
         return result
@@ -209,7 +213,7 @@ def test_undefined_chaincode_is_404_without_prefix(channel: Channel) -> None:
 
 
 def test_unknown_function_and_undecodable_arguments(channel: Channel) -> None:
-    call = Call("Org1MSP", recorder=Recorder(channel.snapshot), channel=channel.facts)
+    call = Invocation("Org1MSP", recorder=Recorder(channel.snapshot), channel=channel.facts)
     with pytest.raises(LifecycleError, match=r"\*lifecycle\.Invocation\.Nope does not exist"):
         invoke("Nope", b"", call)
     with pytest.raises(LifecycleError, match="could not decode input arg"):
@@ -235,7 +239,7 @@ class Packages:
 
 
 def test_packages_are_listed_and_unknown_ones_told_apart() -> None:
-    call = Call("Org1MSP", store=Packages())
+    call = Invocation("Org1MSP", store=Packages())
     raw = invoke("QueryInstalledChaincodes", b"", call)
     (found,) = pb.QueryInstalledChaincodesResult.FromString(raw).installed_chaincodes
     assert found.references["ch"].chaincodes[0].name == "cc"

@@ -10,13 +10,8 @@ from network.rules.lifecycle.collections import (
     check_permission,
     denied,
 )
-from network.rules.lifecycle.definitions import (
-    DEFINITION_TYPE,
-    ChaincodeDefinition,
-    build_metadata,
-    field_key,
-    metadata_key,
-)
+from network.rules.lifecycle.definitions import DEFINITION_TYPE, ChaincodeDefinition
+from network.rules.lifecycle.structures import build_metadata, field_key, metadata_key
 from network.rules.state.recorder import Recorder, SimulationError
 from network.rules.state.rwset import open_rwset
 from network.rules.state.snapshot import MemorySnapshot

@@ -13,11 +13,11 @@ from network.rules.envelope import SignedData
 from network.rules.identity.identity import Identity, Signer
 from network.rules.identity.msp import Msp, MspManager, open_msp_config
 from network.rules.identity.principals import role_principal
+from network.rules.policy.application import compile_application_policy
 from network.rules.policy.dsl import out_of, parse_config_policy, parse_policy, signed_by
 from network.rules.policy.evaluation import (
     MalformedPolicy,
     PolicyUnsatisfied,
-    compile_application_policy,
     compile_signature_policy,
     signature_set_to_valid_identities,
 )
