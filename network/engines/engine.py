@@ -100,6 +100,8 @@ class Engine(Protocol):
         """The network can be brought up here; nothing is written.
 
         Raises:
+            EngineError: a program that nodes run is missing or does not fit, or the network's
+                folder holds another engine's ledgers.
             PortsTakenError: addresses are in use; tells all of them and which node needs each.
         """
         ...

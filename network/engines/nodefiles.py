@@ -15,11 +15,20 @@ import yaml
 from network.engines.processes import write_whole
 from network.engines.processplan import NodeProcess
 from network.topology.folders import Folders
-from network.topology.values import Node, NodeKind, Topology
+from network.topology.values import Engine, Node, NodeKind, Topology
 
 LOG = "node.log"
+ENGINE = "engine"
+OFFICIAL_BUILDER = "/opt/hyperledger/ccaas_builder"  # where Fabric's own images have it
 MATERIAL = "MEDFABRIC_MATERIAL"  # environment variable; a node does not read it
 CA_FILE = "fabric-ca-server-config.yaml"
+# Peers join one after the other and refuse those whose channel they do not know yet: with Fabric's
+# 25 s between attempts a new channel takes half a minute to find itself.
+QUICK_GOSSIP = {
+    "reconnectInterval": "2s",
+    "publishStateInfoInterval": "1s",
+    "requestStateInfoInterval": "1s",
+}
 HEADER = (
     "# Written by `medfabric network up` from the network file; changes here are overwritten.\n"
 )
@@ -49,6 +58,25 @@ class Layout:
     def run(self) -> Path:
         """Process ids and the supervisor's files."""
         return self.folder / "run"
+
+    @property
+    def builder(self) -> Path:
+        """The external builder with which Fabric's own peers take chaincode as a service."""
+        return self.folder / "builder"
+
+    @property
+    def engine(self) -> str | None:
+        """The engine whose ledgers lie here; None where there are none."""
+        try:
+            return (self.folder / ENGINE).read_text().strip()
+        except FileNotFoundError:
+            # Networks that were made before engines left their name are the embedded one's.
+            return Engine.EMBEDDED.value if (self.folder / "nodes").is_dir() else None
+
+    def keep_engine(self, name: str) -> None:
+        """The folder tells whose ledgers lie in it."""
+        if not (self.folder / ENGINE).exists():
+            write_whole(self.folder / ENGINE, f"{name}\n")
 
     def node(self, name: str) -> Path:
         """A node's folder: its settings, ledger and log."""
@@ -158,6 +186,7 @@ def orderer_yaml(layout: Layout, node: Node) -> dict[str, Any]:
 
 def core_yaml(layout: Layout, topology: Topology, node: Node) -> dict[str, Any]:
     """A peer's settings (Fabric: sampleconfig/core.yaml)."""
+    is_real = topology.engine is Engine.FABRIC
     keys, data = layout.keys, layout.node(node.fqdn)
     tls = keys.node_tls(node)
     return {
@@ -190,6 +219,7 @@ def core_yaml(layout: Layout, topology: Topology, node: Node) -> dict[str, Any]:
                 "useLeaderElection": False,
                 "orgLeader": True,
                 "state": {"enabled": False},
+                **(QUICK_GOSSIP if is_real else {}),
                 "pvtData": {
                     "pullRetryThreshold": "60s",
                     "transientstoreMaxBlockRetention": 1000,
@@ -232,14 +262,17 @@ def core_yaml(layout: Layout, topology: Topology, node: Node) -> dict[str, Any]:
             "externalBuilders": [
                 {
                     "name": "ccaas_builder",
-                    "path": "/opt/hyperledger/ccaas_builder",
+                    "path": str(layout.builder) if is_real else OFFICIAL_BUILDER,
                     "propagateEnvironment": ["CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG"],
                 }
             ],
             "system": {"_lifecycle": "enable", "cscc": "enable", "qscc": "enable"},
         },
         "ledger": {
-            "state": {"stateDatabase": "sqlite", "totalQueryLimit": 100000},
+            "state": {
+                "stateDatabase": "goleveldb" if is_real else "sqlite",
+                "totalQueryLimit": 100000,
+            },
             "history": {"enableHistoryDatabase": True},
             "pvtdataStore": {"purgeInterval": 100, "purgedKeyAuditLogging": True},
             "snapshots": {"rootDir": str(data / "snapshots")},

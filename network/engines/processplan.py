@@ -30,6 +30,7 @@ class NodeProcess:
         folder: its working directory.
         log: the file that takes what it prints.
         environment: what is added to the supervisor's own environment.
+        program: the executable file to run instead of a module; empty where there is none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class NodeProcess:
     folder: str
     log: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    program: str = ""
 
 
 @dataclass(frozen=True, slots=True)

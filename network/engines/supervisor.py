@@ -185,6 +185,9 @@ def _become(node: NodeProcess, parent: int) -> NoReturn:
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         os.chdir(node.folder)
         os.environ.update(node.environment)
+        if node.program:
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; others need not
+            os.execv(node.program, [node.program, *node.arguments])  # noqa: S606 no shell wanted
         sys.argv = [node.module, *node.arguments]
         runpy.run_module(node.module, run_name="__main__", alter_sys=True)
         code = 0
@@ -207,10 +210,11 @@ def _exit_code(ending: SystemExit) -> int:
 
 def _spawn(node: NodeProcess) -> int:
     """Starts the node as a fresh interpreter; its process id."""
+    command = [node.program] if node.program else [sys.executable, "-m", node.module]
     log = _open_log(node)
     try:
         return subprocess.Popen(
-            [sys.executable, "-m", node.module, *node.arguments],
+            [*command, *node.arguments],
             cwd=node.folder,
             env={**os.environ, **node.environment},
             stdin=subprocess.DEVNULL,

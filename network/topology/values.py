@@ -57,7 +57,10 @@ class Engine(StrEnum):
 
 
 class Runtime(StrEnum):
-    """How real Fabric nodes are run; only for ``engine: fabric``."""
+    """How real Fabric nodes are run; only for ``engine: fabric``.
+
+    ``process``: Fabric's programs, on this machine. The others are names kept for later.
+    """
 
     PROCESS = "process"
     COMPOSE = "compose"
@@ -331,6 +334,11 @@ class Topology(Model):
         default_factory=dict,
         description="changes to lay over this file, by environment name",
     )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether every organisation's nodes run on this machine, under this user."""
+        return self.engine is Engine.EMBEDDED or self.runtime is Runtime.PROCESS
 
     def organization(self, name: str) -> Organization:
         """Return the organisation of that name; raises KeyError."""

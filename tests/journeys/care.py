@@ -107,9 +107,17 @@ def keep_metrics(care: Care) -> None:
                 (care.network / f"{organization.name}-{node.name}.metrics").write_bytes(page.read())
 
 
-def write_network(folder: Path) -> Care:
-    """The folder holds the example with ports that are free now, and the demo's patients."""
-    shutil.copy(EXAMPLE, folder / "network.yaml")
+def write_network(folder: Path, engine: str = "") -> Care:
+    """The folder holds the example with ports that are free now, and the demo's patients.
+
+    Args:
+        folder: an empty folder.
+        engine: what runs the nodes; else what the environment variable JOURNEYS_ENGINE says, so
+            that every journey can be taken on real Fabric as well.
+    """
+    engine = engine or os.environ.get("JOURNEYS_ENGINE", "embedded")
+    text = EXAMPLE.read_text().replace("engine: embedded ", f"engine: {engine} ")
+    (folder / "network.yaml").write_text(text)
     move_ports(folder / "network.yaml")
     for file in DATA.glob("*.*json"):
         shutil.copy(file, folder / file.name)

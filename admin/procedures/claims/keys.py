@@ -1,9 +1,10 @@
 """The fingerprint key: one secret of the consortium, by which a service billed twice is seen.
 
-It lies in the network's folder as `secrets/fingerprint.key`, 64 hexadecimal digits, mode 0600. On
-an embedded network it is made at first use. A real consortium draws it once and hands it to every
-payer and provider outside this system; `medfabric claim key --import FILE` puts it in place. It
-never reaches a ledger, only its digest may (the policy parameter `claims.fingerprintKey`).
+It lies in the network's folder as `secrets/fingerprint.key`, 64 hexadecimal digits, mode 0600.
+Where the whole network is on this machine it is made at first use. A real consortium draws it once
+and hands it to every payer and provider outside this system; `medfabric claim key --import FILE`
+puts it in place. It never reaches a ledger, only its digest may (the policy parameter
+`claims.fingerprintKey`).
 """
 
 import os
@@ -14,7 +15,6 @@ from admin.errors import input_error
 from chaincode import commitment
 from network.client.profile import Surroundings
 from network.topology.safefiles import make_folder, write_file
-from network.topology.values import Engine
 
 ENROLMENT_HANDLE = b"medfabric/enrolment-handle/v1\x00"
 """The handle under which a payer states a provider's enrolment: everyone with the key finds it."""
@@ -23,13 +23,13 @@ _HANDLE_SIZE = 16
 
 
 def open_key(surroundings: Surroundings) -> bytes:
-    """Return the consortium's fingerprint key; make it if this is an embedded network.
+    """Return the consortium's fingerprint key; make it if the whole network is on this machine.
 
     Raises FaultError: it is not here, or the file does not hold one.
     """
     file = key_file(surroundings)
     if not file.exists():
-        if surroundings.topology.engine is not Engine.EMBEDDED:
+        if not surroundings.topology.is_local:
             raise input_error(
                 "the consortium's fingerprint key is not on this machine",
                 "ask the consortium for it, then: medfabric claim key --import FILE",

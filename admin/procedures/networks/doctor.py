@@ -66,6 +66,8 @@ async def examine(surroundings: Surroundings) -> list[Finding]:
         findings += [
             Finding("ports", False, f"{text} is in use", failure.remedy) for text in failure.details
         ]
+    except EngineError as failure:
+        findings.append(Finding("engine", False, str(failure), failure.remedy))
     return findings + list(_nodes(await engine.status()))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from network.engines import processes, processplan
+from network.engines.processes import Process
 from network.engines.processplan import NodeProcess, NodeState, Order
 
 
@@ -32,6 +33,15 @@ class Supervised:
             environment,
         )  # fmt: skip
 
+    def program(self, name: str, script: str) -> NodeProcess:
+        file = self.modules / f"{name}.sh"
+        file.write_text(script)
+        file.chmod(0o755)
+        log = str(self.folder / f"{name}.log")
+        return NodeProcess(
+            name, "", ("argument",), str(self.folder), log, {"WORD": "given"}, program=str(file)
+        )
+
     def order(self, *nodes: NodeProcess, preload: tuple[str, ...] = ()) -> None:
         processplan.save_order(self.run, Order(nodes, preload))
         if self.child:
@@ -52,6 +62,18 @@ class Supervised:
         while not happened():
             assert time.monotonic() < deadline, self.states()
             time.sleep(0.02)
+
+    def started(self, name: str, restarts: int = 0) -> Process:
+        """The node's process once the report tells it: a node may speak before that."""
+
+        def is_told() -> bool:
+            state = self.states().get(name)
+            return state is not None and state.restarts == restarts and state.process is not None
+
+        self.wait(is_told)
+        process = self.states()[name].process
+        assert process is not None
+        return process
 
     def log(self, name: str) -> str:
         file = self.folder / f"{name}.log"
@@ -82,27 +104,40 @@ def test_nodes_run_with_their_arguments_and_end_with_the_supervisor(
     supervised.start()
     supervised.wait(lambda: "['argument'] red" in supervised.log("one_node"))
     supervised.wait(lambda: "['argument'] None" in supervised.log("two_node"))
-    running = [state.process for state in supervised.states().values()]
-    assert len({process.pid for process in running if process}) == 2
+    running = [supervised.started(name) for name in ("one_node", "two_node")]
+    assert len({process.pid for process in running}) == 2
     assert processes.load(supervised.run / processplan.SUPERVISOR) is not None
     supervised.end()
-    assert not any(process.alive for process in running if process)
+    assert not any(process.alive for process in running)
     assert not (supervised.run / processplan.SUPERVISOR).exists()
     assert supervised.states() == {}
+
+
+def test_a_program_runs_as_a_node_does(supervised: Supervised) -> None:
+    script = '#!/bin/sh\necho "$@" $WORD\nexec sleep 60\n'
+    supervised.order(supervised.program("real", script))
+    supervised.start()
+    supervised.wait(lambda: supervised.log("real") == "argument given\n")
+    os.kill(supervised.started("real").pid, signal.SIGKILL)
+    supervised.wait(lambda: supervised.log("real").count("argument given") == 2)
+    second = supervised.started("real", restarts=1)
+    if sys.platform.startswith("linux"):  # tied to its supervisor, whatever it has become
+        assert supervised.child is not None
+        supervised.child.kill()
+    else:
+        supervised.end()
+    supervised.wait(lambda: not second.alive)
 
 
 def test_a_killed_node_is_started_again(supervised: Supervised) -> None:
     supervised.order(supervised.node("node", FOREVER))
     supervised.start()
     supervised.wait(lambda: supervised.log("node").count("argument") == 1)
-    first = supervised.states()["node"].process
-    assert first is not None
+    first = supervised.started("node")
     os.kill(first.pid, signal.SIGKILL)
     supervised.wait(lambda: supervised.log("node").count("argument") == 2)
-    supervised.wait(lambda: supervised.states()["node"].restarts == 1)  # it may speak before that
-    state = supervised.states()["node"]
-    assert (state.restarts, state.exit_code) == (1, -9)
-    assert state.process != first
+    assert supervised.started("node", restarts=1) != first
+    assert supervised.states()["node"].exit_code == -9
 
 
 def test_a_node_that_keeps_ending_is_started_ever_later(supervised: Supervised) -> None:
@@ -112,7 +147,7 @@ def test_a_node_that_keeps_ending_is_started_ever_later(supervised: Supervised) 
     # 0.2 s after the first, 0.4 s after the second: not a busy loop.
     time.sleep(0.3)
     assert supervised.log("node").count("no key here") <= 4
-    assert supervised.states()["node"].exit_code == 1
+    supervised.wait(lambda: supervised.states()["node"].exit_code == 1)
 
 
 def test_a_new_order_starts_changes_and_stops(supervised: Supervised) -> None:
@@ -143,8 +178,7 @@ def test_nodes_end_when_the_supervisor_is_killed(supervised: Supervised) -> None
     supervised.order(supervised.node("node", FOREVER))
     supervised.start()
     supervised.wait(lambda: "argument" in supervised.log("node"))
-    process = supervised.states()["node"].process
-    assert process is not None
+    process = supervised.started("node")
     assert supervised.child is not None
     supervised.child.kill()
     supervised.child.wait(10)

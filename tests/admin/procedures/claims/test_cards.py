@@ -71,7 +71,7 @@ def test_a_damaged_card_is_refused(surroundings: Surroundings) -> None:
         cards(surroundings).find(NUMBER)
 
 
-def test_an_embedded_network_makes_its_key_once(surroundings: Surroundings) -> None:
+def test_a_network_on_one_machine_makes_its_key_once(surroundings: Surroundings) -> None:
     first = open_key(surroundings)
     assert len(first) == 32
     assert open_key(surroundings) == first
@@ -81,7 +81,9 @@ def test_an_embedded_network_makes_its_key_once(surroundings: Surroundings) -> N
 
 def test_elsewhere_the_key_is_handed_out(tmp_path: Path) -> None:
     file = tmp_path / "network.yaml"
-    file.write_text(EXAMPLE.read_text().replace("engine: embedded", "engine: fabric"))
+    file.write_text(
+        EXAMPLE.read_text().replace("engine: embedded ", "engine: fabric\nruntime: kubernetes ")
+    )
     real = load_surroundings(file)
     with pytest.raises(FaultError) as caught:
         open_key(real)
