@@ -58,7 +58,11 @@ class SnapshotRequests:
             self._root = root
             self._pending = self._load()
             last = self._get_height() - 1
-            if last == min(self._pending, default=None) and not self._exists(last):
+            # By a peer that was killed between a snapshot's last step and its request's.
+            for block in sorted(self._pending):
+                if block <= last and self._exists(block):
+                    self._forget(block)
+            if last == min(self._pending, default=None):
                 self._start(last)
 
     def submit(self, block: int) -> None:
