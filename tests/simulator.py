@@ -65,6 +65,7 @@ _DOCUMENT = """
 version: 1
 name: simulated
 engine: embedded
+fabricVersion: "{fabric_version}"
 host: 127.0.0.1
 organizations:
   - {{name: Office, mspId: OfficeMSP, domain: office.example, role: orderer,
@@ -117,16 +118,16 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def build_topology(orgs: Mapping[str, int]) -> Topology:
+def build_topology(orgs: Mapping[str, int], fabric_version: str = "3.1") -> Topology:
     """A topology with these organisations and numbers of peers, on free ports."""
     for _ in range(20):
         # Ports that follow from those drawn may by chance be one of them.
         with suppress(TopologyError):
-            return _draw_topology(orgs)
-    return _draw_topology(orgs)
+            return _draw_topology(orgs, fabric_version)
+    return _draw_topology(orgs, fabric_version)
 
 
-def _draw_topology(orgs: Mapping[str, int]) -> Topology:
+def _draw_topology(orgs: Mapping[str, int], fabric_version: str) -> Topology:
     ports = iter(free_ports(1 + sum(orgs.values())))
     orderer = next(ports)
     members = "\n".join(
@@ -140,7 +141,9 @@ def _draw_topology(orgs: Mapping[str, int]) -> Topology:
         )
         for name, count in orgs.items()
     )
-    text = _DOCUMENT.format(orderer=orderer, members=members, names=", ".join(orgs))
+    text = _DOCUMENT.format(
+        orderer=orderer, members=members, names=", ".join(orgs), fabric_version=fabric_version
+    )
     return parse_topology(text, "simulated.yaml")
 
 
@@ -474,13 +477,15 @@ async def running_network(
     orgs: Mapping[str, int] | None = None,
     *,
     elsewhere: Sequence[str] = (),
+    fabric_version: str = "3.1",
     **overrides: str,
 ) -> AsyncIterator[Network]:
     """A network whose peers have joined the channel; `overrides` are CORE_* settings of all.
 
-    Peers named in `elsewhere` have ports and keys, but somebody else starts them.
+    Peers named in `elsewhere` have ports and keys, but somebody else starts them. The channel has
+    the capabilities of Fabric's `fabric_version`.
     """
-    topology = build_topology(orgs or {"Alpha": 1, "Beta": 1})
+    topology = build_topology(orgs or {"Alpha": 1, "Beta": 1}, fabric_version)
     generate_materials(topology, folder, datetime.now(UTC))
     network = Network(topology, folder, overrides=overrides)
     try:

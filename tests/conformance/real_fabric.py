@@ -595,6 +595,11 @@ def read_version(bin_folder: Path) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (3, 1)
 
 
+def choose_capabilities(bin_folder: Path) -> str:
+    """The `fabricVersion` of a network.yaml whose channels the `peer` in this folder can join."""
+    return "3.1" if read_version(bin_folder) >= (3, 0) else "2.5"
+
+
 def find_config(bin_folder: Path) -> Path:
     """The folder that holds Fabric's sample core.yaml and orderer.yaml; skips without one."""
     given = os.environ.get("FABRIC_CFG_PATH")

@@ -19,7 +19,7 @@ import pytest_asyncio
 from fabric_protos.common import common_pb2
 
 from network.rules.validation.commit_hash import get_commit_hash, get_validation_codes
-from tests.conformance.real_fabric import find_binaries, find_config
+from tests.conformance.real_fabric import choose_capabilities, find_binaries, find_config
 from tests.conformance.test_real_peer_beside_ours import (
     COLLECTIONS,
     OURS,
@@ -127,7 +127,12 @@ async def snapshots(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[S
     find_config(find_binaries())
     folder = tmp_path_factory.mktemp("snapshots")
     orgs = {"Alpha": 2, "Beta": 1}
-    async with running_network(folder / "network", orgs, elsewhere=[REAL, NEW]) as network:
+    async with running_network(
+        folder / "network",
+        orgs,
+        elsewhere=[REAL, NEW],
+        fabric_version=choose_capabilities(find_binaries()),
+    ) as network:
         (folder / "real").mkdir()
         pair = Pair(network, network.client("Alpha"), network.client("Alpha", peer=REAL))
         async with real_peer(network, folder / "real"):
@@ -143,7 +148,9 @@ async def snapshots(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[S
 async def fill(pair: Pair) -> None:
     """State of every kind: composite keys, deletions, private data, a key with its own policy."""
     for args in (
-        ("batch", "m1", "a", "m2", "b", "\x00kind\x00one\x00", "c"),
+        ("put", "m1", "a"),
+        ("put", "m2", "b"),
+        ("put", "\x00kind\x00one\x00", "c"),
         ("put", "m1", ""),
         ("key_policy", "m2", POLICY),
         ("put", "über", "ö"),
