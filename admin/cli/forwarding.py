@@ -15,6 +15,7 @@ from admin.output import shorten
 
 if TYPE_CHECKING:
     from admin.events.forwarding import DeadLetters, Forwarder, Outcome
+    from admin.events.metrics import ForwardingMetrics
     from admin.events.target import Target
     from network.client.checkpoint import Checkpoint
 
@@ -27,6 +28,10 @@ _TARGET = (
         help="whsec_… one a line, the newest first; see 'events secret'.",
     ),
     click.option("--ca", metavar="FILE", help="PEM certificates to trust [the system's]."),
+    click.option("--cert", metavar="FILE", help="PEM client certificate to show, with its chain."),
+    click.option(
+        "--key", metavar="FILE", help="Its PEM key [in the same file]. Read anew when it changes."
+    ),
     click.option(
         "--allow-private",
         is_flag=True,
@@ -70,7 +75,8 @@ def checkpoint_options(function: Any) -> Any:
         "medfabric events forward --to https://hooks.hospital.example/medfabric \\",
         "    --secret-file hook.secret --checkpoint hook.json --as GeneralHospital/integration",
         "medfabric events forward --to https://siem.local/in --allow-private --ca siem.pem \\",
-        "    --secret-file hook.secret --checkpoint siem.json --event 'consent.*'",
+        "    --secret-file hook.secret --checkpoint siem.json --event 'consent.*' \\",
+        "    --cert client.pem --key client.key --metrics-address 127.0.0.1:9465",
     ],
 )
 @target_options
@@ -80,6 +86,9 @@ def checkpoint_options(function: Any) -> Any:
 @click.option(
     "--dead-letters", metavar="FILE", help="Given-up deliveries [CHECKPOINT.dead.ndjson]."
 )
+@click.option(
+    "--metrics-address", metavar="HOST:PORT", help="Serve Prometheus metrics at /metrics here."
+)
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
 @channel_option
 @with_context
@@ -87,17 +96,16 @@ def forward(
     context: Context,
     url: str,
     secret_file: str,
-    ca: str | None,
-    allow_private: bool,
     attempts: int,
-    timeout: float,
     checkpoint: str | None,
     from_block: int | None,
     names: tuple[str, ...],
     about: tuple[str, ...],
     dead_letters: str | None,
+    metrics_address: str | None,
     count: int | None,
     channel: str | None,
+    **reached: Any,
 ) -> None:
     """Bring events to a webhook, signed as Standard Webhooks says. Ends with Ctrl-C.
 
@@ -114,14 +122,15 @@ def forward(
     from network.client.checkpoint import Checkpoint
 
     kept = Checkpoint(checkpoint)
-    target = _open_target(url, ca, allow_private, timeout)
+    target = _open_target(url, **reached)
+    metrics = _serve_metrics(metrics_address)
     letters = _letters(Path(dead_letters or f"{checkpoint}.dead.ndjson"))
 
     async def work() -> None:
         async with target, open_health(context, channel) as session:
             follower = open_follower(context, session)
             start = await find_start(follower, kept, from_block)
-            forwarder = _forwarder(context, target, secret_file, kept, letters, attempts)
+            forwarder = _forwarder(context, target, secret_file, kept, letters, attempts, metrics)
             incoming = read_incoming(follower, start, Filter(names, about), count=count)
             await forwarder.run(incoming)
 
@@ -150,10 +159,8 @@ def redeliver(
     file: str,
     url: str,
     secret_file: str,
-    ca: str | None,
-    allow_private: bool,
     attempts: int,
-    timeout: float,
+    **reached: Any,
 ) -> None:
     """Send the dead letters in FILE again; those that are taken are out of it."""
     from admin.errors import unreachable_error
@@ -165,7 +172,7 @@ def redeliver(
         deliveries = [one for one in letters.read() if one.body]
     except ValueError as error:
         raise input_error(str(error), "name a file that 'events forward' wrote", file) from None
-    target = _open_target(url, ca, allow_private, timeout)
+    target = _open_target(url, **reached)
     left = {one.id for one in letters.read()}
 
     async def work() -> None:
@@ -214,17 +221,49 @@ def secret(context: Context, file: Path) -> None:
     context.output.result({"file": file}, f"✓ {file} written")
 
 
-def _open_target(url: str, ca: str | None, allow_private: bool, timeout: float) -> "Target":
-    import ssl
+def _open_target(
+    url: str,
+    ca: str | None,
+    cert: str | None,
+    key: str | None,
+    allow_private: bool,
+    timeout: float,
+) -> "Target":
+    from admin.events.target import BadCertificate, BadTarget, Target, TargetOptions
 
-    from admin.events.target import BadTarget, Target, TargetOptions
-
+    if key and not cert:
+        raise input_error("--key without --cert", "name the certificate that the key is of", key)
+    if cert:
+        _require_private(Path(key or cert), "the key")
+    options = TargetOptions(ca, allow_private, timeout, client_certificate=cert, client_key=key)
     try:
-        return Target(url, TargetOptions(ca, allow_private, timeout))
+        return Target(url, options)
     except BadTarget as error:
         raise input_error(f"--to: {error}", "such as https://hooks.example/in", url) from None
-    except ssl.SSLError as error:
-        raise input_error("--ca: it holds no PEM certificate", "", ca or "") from error
+    except BadCertificate as error:
+        raise input_error(
+            str(error), "PEM, the key without a password (openssl pkcs8 -nocrypt)", error.file
+        ) from None
+
+
+def _serve_metrics(address: str | None) -> "ForwardingMetrics | None":
+    if address is None:
+        return None
+    from admin.events.metrics import ForwardingMetrics
+
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise input_error("--metrics-address is HOST:PORT", "such as 127.0.0.1:9465", address)
+    metrics = ForwardingMetrics()
+    try:
+        metrics.serve(host.strip("[]"), int(port))
+    except (OSError, OverflowError) as error:
+        raise input_error(
+            f"metrics cannot be served: {getattr(error, 'strerror', None) or error}",
+            "name another port",
+            address,
+        ) from None
+    return metrics
 
 
 def _forwarder(
@@ -234,24 +273,35 @@ def _forwarder(
     checkpoint: "Checkpoint",
     letters: "DeadLetters",
     attempts: int,
+    metrics: "ForwardingMetrics | None" = None,
 ) -> "Forwarder":
     from admin.events.forwarding import Forwarder, Patience
 
-    return Forwarder(
-        target.send,
+    def tell(outcome: "Outcome") -> None:
+        if metrics is not None:
+            metrics.count(outcome)
+        _tell(context, outcome)
+
+    forwarder = Forwarder(
+        target.send if metrics is None else metrics.measure(target.send),
         _read_secrets(Path(secret_file)),
         checkpoint,
         letters,
         patience=Patience(attempts=attempts),
-        tell=lambda outcome: _tell(context, outcome),
+        tell=tell,
     )
+    if metrics is not None:
+        metrics.watch(
+            lambda: forwarder.underway,
+            lambda: checkpoint.position.block_number if checkpoint.position else 0,
+        )
+    return forwarder
 
 
 def _read_secrets(file: Path) -> tuple[bytes, ...]:
     from admin.events.deliveries import BadSecret, read_secrets
 
-    if file.stat().st_mode & 0o077:
-        raise input_error("others may read the secret", f"chmod 600 {file}", str(file))
+    _require_private(file, "the secret")
     try:
         return read_secrets(file.read_text())
     except (BadSecret, UnicodeDecodeError) as error:
@@ -260,6 +310,11 @@ def _read_secrets(file: Path) -> tuple[bytes, ...]:
             f"write one with: medfabric events secret {file.name}.new",
             str(file),
         ) from None
+
+
+def _require_private(file: Path, what: str) -> None:
+    if file.stat().st_mode & 0o077:
+        raise input_error(f"others may read {what}", f"chmod 600 {file}", str(file))
 
 
 def _letters(file: Path) -> "DeadLetters":

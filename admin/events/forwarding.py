@@ -179,6 +179,11 @@ class Forwarder:
         self._room = asyncio.Event()
         self._last: dict[str, asyncio.Task[None]] = {}
 
+    @property
+    def underway(self) -> int:
+        """Events that came and that the checkpoint is not over yet."""
+        return len(self._underway)
+
     async def run(self, incoming: AsyncIterator[Incoming]) -> None:
         """Forward until the events end, and all that came is delivered or a dead letter.
 

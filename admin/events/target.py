@@ -8,7 +8,9 @@ of the answer nothing but status and `Retry-After` is read.
 """
 
 import asyncio
+import contextlib
 import ipaddress
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -28,6 +30,14 @@ MAX_RETRY_AFTER = 3600.0
 
 class BadTarget(ValueError):
     """The address may not be a webhook's; the text says why."""
+
+
+class BadCertificate(Exception):
+    """A file of certificates or keys is of no use; the text says why, `file` which."""
+
+    def __init__(self, said: str, file: str | None) -> None:
+        super().__init__(said)
+        self.file = file or ""
 
 
 class Undelivered(Exception):
@@ -60,11 +70,15 @@ class TargetOptions:
         ca_file: PEM certificates to trust instead of the system's.
         allow_private: also addresses that are not of the public internet.
         timeout: seconds for one attempt.
+        client_certificate: PEM file with the certificate, and its chain, that we show.
+        client_key: PEM file with its key, not encrypted; both are read anew when they change.
     """
 
     ca_file: str | None = None
     allow_private: bool = False
     timeout: float = 15.0
+    client_certificate: str | None = None
+    client_key: str | None = None
 
 
 def validate_url(url: str) -> None:
@@ -123,12 +137,17 @@ class Target:
     def __init__(
         self, url: str, options: TargetOptions | None = None, *, resolve: Resolve | None = None
     ) -> None:
-        """Raises BadTarget, or OSError and ssl.SSLError for a CA file that cannot be read."""
+        """Raises BadTarget, BadCertificate, or OSError for a file that cannot be read."""
         validate_url(url)
         self.url = url
         self._options = options or TargetOptions()
-        context = ssl.create_default_context(cafile=self._options.ca_file)
+        try:
+            context = ssl.create_default_context(cafile=self._options.ca_file)
+        except ssl.SSLError:
+            raise BadCertificate("it holds no PEM certificate", self._options.ca_file) from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._shown = _ShownCertificate(context, self._options)
+        self._shown.load()
         self._client = httpx.AsyncClient(
             transport=_Pinned(context, self._options.allow_private, resolve or look_up),
             timeout=httpx.Timeout(self._options.timeout),
@@ -138,6 +157,7 @@ class Target:
 
     async def send(self, body: bytes, headers: dict[str, str]) -> Answer:
         """Return the receiver's answer to one attempt. Raises Undelivered."""
+        self._shown.renew()
         try:
             async with (
                 asyncio.timeout(self._options.timeout),  # for all of it, also a slow answer
@@ -149,7 +169,7 @@ class Target:
             raise
         except TimeoutError:
             raise Undelivered(f"no answer within {self._options.timeout:g} s") from None
-        except httpx.HTTPError as failure:
+        except (httpx.HTTPError, OSError) as failure:  # httpx lets TLS alerts of a read through
             raise Undelivered(_reason(failure)) from None
 
     async def close(self) -> None:
@@ -161,6 +181,47 @@ class Target:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+class _ShownCertificate:
+    """Our client certificate in a TLS context, read anew when its file has changed."""
+
+    def __init__(self, context: ssl.SSLContext, options: TargetOptions) -> None:
+        self._context = context
+        self._certificate, self._key = options.client_certificate, options.client_key
+        self._loaded: tuple[int, ...] = ()
+
+    def load(self) -> None:
+        """The context shows what is in the files. Raises BadCertificate, OSError."""
+        if self._certificate is None:
+            return
+        self._loaded = self._state()
+        try:
+            self._context.load_cert_chain(self._certificate, self._key, _no_password)
+        except _EncryptedKey:
+            raise BadCertificate("the key is encrypted", self._key) from None
+        except ssl.SSLError as failure:
+            mismatch = "KEY_VALUES_MISMATCH" in str(failure)
+            said = "the key is not the certificate's" if mismatch else "it holds no PEM"
+            raise BadCertificate(said, self._key if mismatch else self._certificate) from None
+
+    def renew(self) -> None:
+        """Connections from now on show what is in the files; one that is half written waits."""
+        with contextlib.suppress(BadCertificate, OSError):
+            if self._certificate is not None and self._state() != self._loaded:
+                self.load()
+
+    def _state(self) -> tuple[int, ...]:
+        files = [file for file in (self._certificate, self._key) if file]
+        return tuple(os.stat(file).st_mtime_ns for file in files)
+
+
+class _EncryptedKey(Exception):
+    pass
+
+
+def _no_password() -> str:
+    raise _EncryptedKey  # else OpenSSL would ask at the terminal
 
 
 class _Pinned(httpx.AsyncBaseTransport):
@@ -205,9 +266,11 @@ def _retry_after(text: str) -> float:
     return min(max(wait, 0.0), MAX_RETRY_AFTER)
 
 
-def _reason(failure: httpx.HTTPError) -> str:
+def _reason(failure: Exception) -> str:
     """What went wrong, in words of ours: a library's text may quote what it was given."""
     text = str(failure)
+    if "ALERT" in text and "CERTIFICATE" in text:
+        return "it asks for a client certificate that it trusts (--cert)"
     if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text.lower():
         return "its TLS certificate is not trusted"
     if isinstance(failure, httpx.ConnectError):

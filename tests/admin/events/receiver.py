@@ -27,16 +27,25 @@ class Receiver:
     attempts: list[tuple[str, bytes]] = field(default_factory=list)
     seen: list[tuple[str, bytes]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
 
 
 @contextmanager
-def receiving(folder: Path, secrets: tuple[bytes, ...]) -> Iterator[Receiver]:
-    """A receiver that is up within."""
+def receiving(
+    folder: Path, secrets: tuple[bytes, ...], clients: Authority | None = None
+) -> Iterator[Receiver]:
+    """A receiver that is up within; with `clients` it asks for a certificate of theirs.
+
+    The serial numbers of certificates that it was shown are in `shown`.
+    """
     authority = Authority(folder, "hooks")
     key, certificate = authority.issue("receiver")
     receiver = Receiver("", str(authority.path), secrets)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
+    if clients is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(clients.path)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(receiver))
     server.socket = context.wrap_socket(server.socket, server_side=True)
     receiver.url = f"https://127.0.0.1:{server.server_port}/in"
@@ -57,6 +66,8 @@ def _handler_of(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             receiver.headers.append(dict(self.headers))
+            shown = self.connection.getpeercert()
+            receiver.shown += [shown["serialNumber"]] if shown else []
             delivery_id = validate_delivery(
                 dict(self.headers), body, receiver.secrets, datetime.now(UTC)
             )

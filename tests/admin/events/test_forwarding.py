@@ -62,9 +62,7 @@ class Place:
             SECRETS,
             self.checkpoint,
             self.letters,
-            tell=self.told.append,
-            sleep=sleep,
-            **changed,  # type: ignore[arg-type]
+            **{"tell": self.told.append, "sleep": sleep, **changed},  # type: ignore[arg-type]
         )
 
 

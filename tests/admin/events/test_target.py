@@ -6,10 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from admin.events.deliveries import sign_delivery
 from admin.events.target import (
     Address,
+    BadCertificate,
     BadTarget,
     Target,
     TargetOptions,
@@ -174,3 +181,63 @@ async def test_a_receiver_that_does_not_answer_is_left(receiver: Receiver) -> No
     async with Target(receiver.url, TargetOptions(receiver.ca_file, True, 0.2)) as target:
         with pytest.raises(Undelivered, match="no answer"):
             await target.send(b"{}", signed())
+
+
+# -- client certificates ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clients(tmp_path: Path) -> Authority:
+    (tmp_path / "clients").mkdir()
+    return Authority(tmp_path / "clients", "clients")
+
+
+async def test_a_client_certificate_is_shown_and_renewed(
+    tmp_path: Path, clients: Authority
+) -> None:
+    key, certificate = clients.issue("forwarder")
+    with receiving(tmp_path, SECRETS, clients) as receiver:
+        options = TargetOptions(
+            receiver.ca_file, True, client_certificate=str(certificate), client_key=str(key)
+        )
+        receiver.decide = lambda delivery_id, body: (204, {"connection": "close"})
+        async with Target(receiver.url, options) as target:
+            assert (await target.send(b"{}", signed())).accepted
+            # Another lies in its place while the forwarder runs: new connections show it.
+            new_key, new_certificate = clients.issue("renewed")
+            new_key.replace(key)
+            new_certificate.replace(certificate)
+            assert (await target.send(b"{}", signed())).accepted
+    first, second = receiver.shown
+    assert first != second
+
+
+async def test_without_the_client_certificate_that_is_asked_for_nothing_is_delivered(
+    tmp_path: Path, clients: Authority
+) -> None:
+    with receiving(tmp_path, SECRETS, clients) as receiver:
+        async with Target(receiver.url, TargetOptions(receiver.ca_file, True)) as target:
+            with pytest.raises(Undelivered):  # by an alert, or by a reset
+                await target.send(b"{}", signed())
+    assert receiver.attempts == []
+
+
+def test_what_is_no_client_certificate_is_refused_before_anything_is_sent(
+    tmp_path: Path, clients: Authority
+) -> None:
+    key, certificate = clients.issue("one")
+    other, _ = clients.issue("other")
+    locked = tmp_path / "locked.key"
+    locked.write_bytes(
+        load_pem_private_key(key.read_bytes(), None).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+        )
+    )
+    for given, said in (
+        ((certificate, other), "not the certificate's"),
+        ((certificate, locked), "encrypted"),
+        ((locked, key), "no PEM"),
+    ):
+        options = TargetOptions(client_certificate=str(given[0]), client_key=str(given[1]))
+        with pytest.raises(BadCertificate, match=said):
+            Target("https://hooks.example/in", options)
