@@ -169,6 +169,15 @@ def _from_call(failure: client.GatewayError) -> Fault:
             where,
             "see which certificates have ended: medfabric network certs",
         )
+    if failure.leaderless:
+        return Fault(
+            ExitCode.UNREACHABLE,
+            "no-orderer",
+            "no orderer takes transactions: none is up, or those that are have no leader",
+            where,
+            "see which orderers run: medfabric network status",
+            details,
+        )
     if failure.unreachable:
         return Fault(
             ExitCode.UNREACHABLE,

@@ -13,7 +13,7 @@ from fabric_protos.gateway import gateway_pb2, gateway_pb2_grpc
 from fabric_protos.peer import events_pb2_grpc
 from google.rpc import status_pb2
 
-from network.client.endpoint import Endpoint, open_channel
+from network.client.endpoint import Connection, Endpoint
 from network.client.errors import (
     CommitStatusError,
     EndorseError,
@@ -30,7 +30,7 @@ class GatewayCalls:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self._channel: Any = None
+        self._connection = Connection(endpoint)
         self._stub: Any = None
 
     async def evaluate(self, request: Any, *, timeout: float) -> Any:
@@ -64,22 +64,16 @@ class GatewayCalls:
             method: `Deliver`, `DeliverFiltered` or `DeliverWithPrivateData`.
             requests: the signed seek request.
         """
-        return getattr(events_pb2_grpc.DeliverStub(self._open()), method)(requests)
+        return getattr(events_pb2_grpc.DeliverStub(self._connection.open()), method)(requests)
 
     async def close(self) -> None:
         """The channel is closed; open streams end."""
-        if self._channel is not None:
-            channel, self._channel, self._stub = self._channel, None, None
-            await channel.close()
-
-    def _open(self) -> Any:
-        if self._channel is None:
-            self._channel = open_channel(self.endpoint)
-        return self._channel
+        self._stub = None
+        await self._connection.close()
 
     def _gateway(self) -> Any:
         if self._stub is None:
-            self._stub = gateway_pb2_grpc.GatewayStub(self._open())
+            self._stub = gateway_pb2_grpc.GatewayStub(self._connection.open())
         return self._stub
 
     async def _unary(self, call: Any, error: type[GatewayError], transaction_id: str) -> Any:

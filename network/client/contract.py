@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from network.client.arguments import Argument
 from network.client.commit import CommitStatus
 from network.client.proposal import Proposal, new_proposal
-from network.client.retry import Retry, retrying
+from network.client.retry import Retry, retrying, sending
 from network.client.session import Session
 
 
@@ -100,7 +100,8 @@ class Contract:
             endorse_timeout: seconds; the session's deadline when None, as the next two.
             submit_timeout: seconds.
             commit_timeout: seconds.
-            retry: how to try again on a read conflict; None does not.
+            retry: how to try again on a read conflict and while no orderer takes the
+                transaction; None does not.
 
         Raises:
             EndorseError: not enough endorsements; nothing was ordered.
@@ -117,8 +118,11 @@ class Contract:
                 organizations=organizations,
                 is_init=is_init,
             )
-            endorsed = await proposal.endorse(timeout=endorse_timeout)
-            commit = await endorsed.submit(timeout=submit_timeout)
+            # Signed once, so that what is sent again is the same to the byte.
+            endorsed = (await proposal.endorse(timeout=endorse_timeout)).signed()
+            commit = await sending(
+                lambda: endorsed.submit(timeout=submit_timeout), retry.patience if retry else 0.0
+            )
             return (await commit.status(timeout=commit_timeout)).validate()
 
         return await (retrying(journey, retry) if retry else journey())

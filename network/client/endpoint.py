@@ -75,3 +75,23 @@ def open_channel(endpoint: Endpoint, options: Sequence[tuple[str, Any]] = ()) ->
         endpoint.tls_roots, endpoint.client_key, endpoint.client_certificate
     )
     return grpc.aio.secure_channel(endpoint.address, credentials, settings)
+
+
+class Connection:
+    """A node's gRPC channel, opened at the first call on it and again after `close`."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._channel: Any = None
+
+    def open(self) -> Any:
+        """The open channel. Must be called inside a running event loop."""
+        if self._channel is None:
+            self._channel = open_channel(self._endpoint)
+        return self._channel
+
+    async def close(self) -> None:
+        """The channel is closed; open streams end."""
+        if self._channel is not None:
+            channel, self._channel = self._channel, None
+            await channel.close()

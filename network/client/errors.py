@@ -7,6 +7,7 @@ the peers said. Nothing here imports gRPC: statuses are gRPC's canonical names a
 
 from dataclasses import dataclass
 
+NO_ORDERER = "could successfully process transaction"  # Fabric: internal/pkg/gateway/submit.go
 UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
 REFUSED = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED"})
 
@@ -80,6 +81,14 @@ class GatewayError(ClientError):
     def unreachable(self) -> bool:
         """Whether nobody answered in time; the same call may succeed later."""
         return self.status in UNREACHABLE and not self.details
+
+    @property
+    def leaderless(self) -> bool:
+        """Whether the gateway found no orderer that takes transactions: none is up, or none leads.
+
+        The transaction may be sent again as it is.
+        """
+        return self.status == "UNAVAILABLE" and NO_ORDERER in self.message
 
     @property
     def refused(self) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from network.client.calls import GatewayCalls
@@ -115,12 +114,7 @@ class Gateway:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
 

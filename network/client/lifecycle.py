@@ -16,6 +16,7 @@ from network.client.commit import CommitStatus
 from network.client.errors import ProposalRefusedError
 from network.client.gateway import Gateway
 from network.client.peer import PeerClient
+from network.client.retry import Retry
 from network.rules.identity.identity import open_serialized_identity
 from network.rules.lifecycle.names import LIFECYCLE
 from network.rules.lifecycle.package import compute_package_id
@@ -24,6 +25,8 @@ from network.rules.policy.dsl import parse_policy
 from network.rules.policy.manager import ENDORSEMENT
 
 ALREADY_INSTALLED = "chaincode already successfully installed"
+# A channel that was just made has no leader among its orderers yet.
+NEW_CHANNEL = Retry(attempts=1, patience=60.0)
 INSTALL_TIMEOUT = 300.0  # seconds; a peer may build the chaincode
 
 
@@ -348,4 +351,4 @@ async def _submit(
 ) -> CommitStatus:
     contract = gateway.network(channel_id).contract(LIFECYCLE)
     raw = request.SerializeToString(deterministic=True)
-    return await contract.submit(function, raw, organizations=organizations)
+    return await contract.submit(function, raw, organizations=organizations, retry=NEW_CHANNEL)

@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
-from types import TracebackType
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import grpc.aio
@@ -11,7 +10,7 @@ from fabric_protos.common import common_pb2
 from fabric_protos.orderer import ab_pb2_grpc
 
 from network.client.calls import translate
-from network.client.endpoint import Endpoint, open_channel
+from network.client.endpoint import Connection, Endpoint
 from network.client.errors import NodeError, SubmitError
 from network.client.seek import Seek, once, open_deliver, seek_envelope
 from network.client.session import Signing
@@ -30,7 +29,10 @@ class OrdererClient:
     endpoint: Endpoint
     signer: Signing
     timeout: float = 30.0
-    _channel: Any = None
+    _connection: Connection = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._connection = Connection(self.endpoint)
 
     async def broadcast(self, envelope: Any) -> None:
         """The orderer has accepted the signed envelope (`common.Envelope`).
@@ -39,7 +41,7 @@ class OrdererClient:
             SubmitError: it refused, with its status and reason.
             NodeError: it could not be reached.
         """
-        stub = ab_pb2_grpc.AtomicBroadcastStub(self._open())
+        stub = ab_pb2_grpc.AtomicBroadcastStub(self._connection.open())
         call = stub.Broadcast(once(envelope), timeout=self.timeout)
         try:
             async for response in call:
@@ -65,29 +67,17 @@ class OrdererClient:
         envelope = seek_envelope(
             channel_id, seek, self.signer, tls_cert_hash=self.endpoint.tls_cert_hash
         )
-        call = ab_pb2_grpc.AtomicBroadcastStub(self._open()).Deliver(once(envelope))
+        call = ab_pb2_grpc.AtomicBroadcastStub(self._connection.open()).Deliver(once(envelope))
         async with aclosing(open_deliver(call, self.endpoint.address)) as found:
             async for block in found:
                 yield block
 
     async def close(self) -> None:
         """The connection is closed."""
-        if self._channel is not None:
-            channel, self._channel = self._channel, None
-            await channel.close()
+        await self._connection.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    def _open(self) -> Any:
-        if self._channel is None:
-            self._channel = open_channel(self.endpoint)
-        return self._channel

@@ -7,9 +7,8 @@ this. The gateway (`network.client.gateway`) is for applications.
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self
 
 import grpc.aio
@@ -22,7 +21,7 @@ from fabric_protos.peer import (
 )
 
 from network.client.calls import translate
-from network.client.endpoint import Endpoint, open_channel
+from network.client.endpoint import Connection, Endpoint
 from network.client.errors import NodeError, ProposalRefusedError
 from network.client.seek import Seek, once, open_deliver, seek_envelope
 from network.client.session import Signing
@@ -42,7 +41,10 @@ class PeerClient:
     endpoint: Endpoint
     signer: Signing
     timeout: float = 30.0
-    _channel: Any = None
+    _connection: Connection = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._connection = Connection(self.endpoint)
 
     async def query(
         self,
@@ -88,7 +90,7 @@ class PeerClient:
         signed = proposal_pb2.SignedProposal(
             proposal_bytes=built.raw, signature=self.signer.sign(built.raw)
         )
-        stub = peer_pb2_grpc.EndorserStub(self._open())
+        stub = peer_pb2_grpc.EndorserStub(self._connection.open())
         deadline = self.timeout if timeout is None else timeout
         try:
             response = await stub.ProcessProposal(signed, timeout=deadline)
@@ -112,7 +114,7 @@ class PeerClient:
         envelope = seek_envelope(
             channel_id, seek, self.signer, tls_cert_hash=self.endpoint.tls_cert_hash
         )
-        call = getattr(events_pb2_grpc.DeliverStub(self._open()), method)(once(envelope))
+        call = getattr(events_pb2_grpc.DeliverStub(self._connection.open()), method)(once(envelope))
         async with aclosing(open_deliver(call, self.endpoint.address)) as found:
             async for block in found:
                 yield block
@@ -129,7 +131,7 @@ class PeerClient:
         request.signature_header.nonce = secrets.token_bytes(24)
         raw = request.SerializeToString()
         signed = snapshot_pb2.SignedSnapshotRequest(request=raw, signature=self.signer.sign(raw))
-        call = getattr(snapshot_pb2_grpc.SnapshotStub(self._open()), method)
+        call = getattr(snapshot_pb2_grpc.SnapshotStub(self._connection.open()), method)
         try:
             return await call(signed, timeout=self.timeout)
         except grpc.aio.AioRpcError as failure:
@@ -137,22 +139,10 @@ class PeerClient:
 
     async def close(self) -> None:
         """The connection is closed."""
-        if self._channel is not None:
-            channel, self._channel = self._channel, None
-            await channel.close()
+        await self._connection.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    def _open(self) -> Any:
-        if self._channel is None:
-            self._channel = open_channel(self.endpoint)
-        return self._channel

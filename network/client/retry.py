@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from network.client.errors import CommitError, EndorseError
+from network.client.errors import CommitError, EndorseError, SubmitError
 
 Result = TypeVar("Result")
 
@@ -23,12 +23,15 @@ class Retry:
         first_delay: seconds before the second attempt.
         factor: what each further delay is multiplied by.
         longest_delay: seconds that no delay exceeds.
+        patience: seconds for which an endorsed transaction is sent again while no orderer takes
+            it, as while Raft elects a leader. It is the same transaction: in the ledger once.
     """
 
     attempts: int = 5
     first_delay: float = 0.05
     factor: float = 2.0
     longest_delay: float = 2.0
+    patience: float = 20.0
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
@@ -54,6 +57,25 @@ def is_conflict(error: Exception) -> bool:
     if isinstance(error, EndorseError):
         return any(MISMATCH in text for text in [error.message, *map(str, error.details)])
     return False
+
+
+async def sending(send: Callable[[], Awaitable[Result]], patience: float) -> Result:
+    """What sending gives once an orderer takes it.
+
+    Raises:
+        SubmitError: none did for `patience` seconds; any other failure at once.
+    """
+    waits, attempt = Retry(first_delay=0.1, longest_delay=1.0), 1
+    clock = asyncio.get_running_loop()
+    deadline = clock.time() + patience
+    while True:
+        try:
+            return await send()
+        except SubmitError as failure:
+            if not failure.leaderless or clock.time() >= deadline:
+                raise
+        await asyncio.sleep(waits.delay(attempt, random.random()))  # noqa: S311 no secret
+        attempt += 1
 
 
 async def retrying(journey: Callable[[], Awaitable[Result]], retry: Retry) -> Result:

@@ -183,6 +183,39 @@ async def test_retrying_has_a_limit_and_other_verdicts_are_final() -> None:
     assert len(double.seen("Submit")) == 1
 
 
+NO_LEADER = Refusal(
+    grpc.StatusCode.UNAVAILABLE, "no orderers could successfully process transaction"
+)
+
+
+async def test_while_no_orderer_leads_the_same_transaction_is_sent_again() -> None:
+    refusals = {"Submit": [NO_LEADER, NO_LEADER]}
+    async with serving(GatewayDouble(refusals=refusals)) as double, connect(double) as gateway:
+        status = await gateway.network("care").contract("health").submit("Put", retry=Retry())
+    assert status.successful
+    assert len(double.seen("Endorse")) == 1
+    sent = {request.prepared_transaction.SerializeToString() for request in double.seen("Submit")}
+    assert (len(double.seen("Submit")), len(sent)) == (3, 1)
+
+
+@pytest.mark.parametrize("retry", [None, Retry(patience=0.0)])
+async def test_without_patience_a_missing_orderer_is_told_at_once(retry: Retry | None) -> None:
+    refusals = {"Submit": [NO_LEADER]}
+    async with serving(GatewayDouble(refusals=refusals)) as double, connect(double) as gateway:
+        with pytest.raises(SubmitError) as caught:
+            await gateway.network("care").contract("health").submit("Put", retry=retry)
+    assert caught.value.leaderless
+    assert len(double.seen("Submit")) == 1
+
+
+async def test_another_refusal_to_order_is_final() -> None:
+    refusals = {"Submit": [Refusal(grpc.StatusCode.ABORTED, "status=FORBIDDEN, info=no")]}
+    async with serving(GatewayDouble(refusals=refusals)) as double, connect(double) as gateway:
+        with pytest.raises(SubmitError, match="FORBIDDEN"):
+            await gateway.network("care").contract("health").submit("Put", retry=Retry())
+    assert len(double.seen("Submit")) == 1
+
+
 def test_what_connect_needs_is_told() -> None:
     with pytest.raises(TypeError, match="identity"):
         Gateway.connect("network.yaml")
