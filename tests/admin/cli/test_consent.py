@@ -10,8 +10,10 @@ import click
 import pytest
 
 from admin.cli import consent as commands
+from admin.cli import identity
 from chaincode.consent import codes
 from chaincode.consent.model import Directive, Effect
+from network.rules.identity.enrollment import REVOCATION_REASONS
 from tests.admin.command import medfabric
 
 SAMPLE = Path(__file__).parents[3] / "admin/demo/data/amelia-hart.consent.json"
@@ -99,9 +101,10 @@ def test_an_r5_file_is_held_to_r5(tmp_path: Path) -> None:
         (commands.revoke, "reason", codes.REVOCATION_REASONS),
         (commands.break_glass, "reason", codes.EMERGENCY_REASONS),
         (commands.check, "action", codes.ACTIONS),
+        (identity.revoke, "reason", REVOCATION_REASONS),
     ],
 )
-def test_choices_are_the_contracts(
+def test_choices_are_those_of_who_decides(
     command: click.Command, option: str, known: frozenset[str]
 ) -> None:
     (found,) = [one for one in command.params if one.name == option]
