@@ -222,6 +222,13 @@ CATALOGUE: tuple[EventKind, ...] = (
         "claim",
     ),
     EventKind(
+        "claims.CoordinationConfirmed",
+        ClaimEvent,
+        ("claims:Confirm",),
+        "A later payer stays with its claim, although what it rests on has changed.",
+        "claim",
+    ),
+    EventKind(
         "claims.Registered",
         Registration,
         ("claims:RegisterCoverage", "claims:Authorize", "claims:RegisterProvider"),

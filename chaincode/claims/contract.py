@@ -28,7 +28,7 @@ from typing import TypeVar
 
 from chaincode import canonical
 from chaincode.access import role
-from chaincode.claims import accumulators, decision, rules, steps, store
+from chaincode.claims import accumulators, coordination, decision, rules, steps, store
 from chaincode.claims.details import (
     Accumulated,
     ClaimFile,
@@ -51,6 +51,7 @@ from chaincode.claims.model import (
     Filing,
     Notice,
     PrivateKind,
+    ReexaminationPage,
     Registration,
     RegistrationRequest,
     Room,
@@ -320,8 +321,31 @@ class ClaimsContract(Contract, name="claims"):
         await intake.finish()
         await decision.give_back(ctx, held)
         await steps.keep_change(ctx, replace(after, replaced_by=new.claim), held, Action.REPLACE)
-        ctx.set_event("claims.Replaced", rules.event_of(new))
+        await coordination.settle(ctx, held)
+        later = await coordination.flag_later(ctx, held, Action.REPLACE, new.claim)
+        ctx.set_event("claims.Replaced", rules.event_of(new, later))
         return result
+
+    @transaction(access=DECIDERS)
+    async def Confirm(self, ctx: Context, change: Change) -> Claim:
+        """A later payer has looked again and stays with its claim as it is.
+
+        For a claim that waits in its queue, for the decision that it rests on has changed.
+        """
+        return await steps.take_step(ctx, change, Action.CONFIRM)
+
+    @query
+    async def Later(self, ctx: Context, claim: str) -> list[Claim]:
+        """The live claims of later payers that rest on this claim's decision."""
+        validate_handle(claim, "claim")
+        return await coordination.list_later(ctx, claim)
+
+    @query
+    async def Reexaminations(
+        self, ctx: Context, payer: str = "", page: PageRequest = _FIRST_PAGE
+    ) -> ReexaminationPage:
+        """The claims that a payer (default: the caller's organisation) has to look at again."""
+        return await coordination.list_waiting(ctx, payer or ctx.client.msp_id, page)
 
     # --- what a payer registers -----------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from chaincode import canonical
 from chaincode.audit import trail
 from chaincode.audit.model import AuditEntry, Kind
-from chaincode.claims import checks, rules, store
+from chaincode.claims import checks, coordination, rules, store
 from chaincode.claims.checks.consent import PURPOSE
 from chaincode.claims.checks.context import ClaimContext
 from chaincode.claims.details import SealedDetails
@@ -193,6 +193,7 @@ class Intake:
                     ctx, claim.collection, sealed, claim.claim, store.DETAILS, 1
                 )
             await self.book.add(claim)
+            await coordination.register(ctx, claim)
         fact = context.consent
         entry = AuditEntry(
             patient=claim.patient,

@@ -353,8 +353,45 @@ class ClaimPage:
 
 
 @dataclass(frozen=True, slots=True)
+class LaterClaim:
+    """A claim of a later payer that rests on another one's decision."""
+
+    claim: str
+    payer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reexamination:
+    """A claim whose payer has to look again: the decision that it rests on has changed.
+
+    `action` is what was done to the claim `primary` (overturn, void, replace), `instead` the claim
+    that replaced it.
+    """
+
+    claim: str
+    payer: str
+    primary: str
+    action: str
+    since: datetime
+    tx_id: str
+    instead: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReexaminationPage:
+    """A page of a payer's queue; an empty bookmark ends it."""
+
+    waiting: tuple[Reexamination, ...]
+    bookmark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimEvent:
-    """The payload of a claim's events: handles and codes."""
+    """The payload of a claim's events: handles and codes.
+
+    `later` are the claims of later payers that rest on this one's decision and wait to be examined
+    again, for it has changed.
+    """
 
     claim: str
     patient: str
@@ -364,6 +401,7 @@ class ClaimEvent:
     version: int
     outcome: Outcome | None = None
     codes: tuple[str, ...] = ()
+    later: tuple[LaterClaim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

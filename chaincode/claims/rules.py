@@ -18,6 +18,7 @@ from chaincode.claims.model import (
     EvidenceRef,
     Filing,
     Fingerprints,
+    LaterClaim,
     Notice,
     Reason,
     Room,
@@ -265,7 +266,7 @@ def step_of(claim: Claim, action: str, msp_id: str, user: str, committed: bytes 
     )
 
 
-def event_of(claim: Claim) -> ClaimEvent:
+def event_of(claim: Claim, later: tuple[LaterClaim, ...] = ()) -> ClaimEvent:
     """Return the payload of the claim's events."""
     return ClaimEvent(
         claim=claim.claim,
@@ -279,6 +280,7 @@ def event_of(claim: Claim) -> ClaimEvent:
             "-".join(part for part in (reason.group, reason.carc, reason.rarc) if part)
             for reason in claim.reasons
         ),
+        later=later,
     )
 
 

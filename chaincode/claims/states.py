@@ -52,6 +52,7 @@ class Action(StrEnum):
     OVERTURN = "overturn"
     VOID = "void"
     REPLACE = "replace"
+    CONFIRM = "confirm"
 
 
 class Side(StrEnum):
@@ -85,6 +86,8 @@ EDGES: dict[tuple[Action, Status], Edge] = {
     (Action.OVERTURN, Status.APPEALED): Edge(Side.PAYER, Status.ADJUDICATED),
     **{(Action.VOID, s): Edge(Side.FILER, Status.VOIDED) for s in (*_OPEN, *_DECIDED)},
     **{(Action.REPLACE, s): Edge(Side.FILER, Status.REPLACED) for s in (*_OPEN, *_DECIDED)},
+    # After the payer before has decided anew: what was decided here stays.
+    **{(Action.CONFIRM, s): Edge(Side.PAYER, s) for s in (*_OPEN, *_DECIDED)},
 }
 """Every edge there is."""
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from chaincode import canonical, commitment
 from chaincode.audit import trail
 from chaincode.audit.model import AuditEntry, Kind
-from chaincode.claims import decision, rules, store
+from chaincode.claims import coordination, decision, rules, store
 from chaincode.claims.adjudication import InvalidAdjudication, validate_adjudication
 from chaincode.claims.checks.consent import PURPOSE
 from chaincode.claims.details import (
@@ -36,6 +36,7 @@ _EVENTS: dict[Action, str] = {
     Action.UPHOLD: "AppealDecided",
     Action.OVERTURN: "AppealDecided",
     Action.VOID: "Voided",
+    Action.CONFIRM: "CoordinationConfirmed",
 }
 
 
@@ -60,6 +61,8 @@ async def take_step(
         rules.validate_payment(held)
     elif action is Action.VOID:
         await decision.give_back(ctx, held)
+    elif action is Action.CONFIRM and not await coordination.is_waiting(ctx, held):
+        raise Conflict("nothing changed that this claim rests on: there is nothing to confirm")
     rules.validate_reasons(change.reasons)
     committed = await _private_part(ctx, held, change, kind) if kind else None
     if required and committed is None:
@@ -71,7 +74,10 @@ async def take_step(
     if action is Action.PEND:
         claim = replace(claim, reasons=change.reasons)
     await keep_change(ctx, claim, held, action, committed)
-    ctx.set_event(f"claims.{_EVENTS[action]}", rules.event_of(claim))
+    if action in (Action.VOID, Action.CONFIRM):
+        await coordination.settle(ctx, held)
+    later = await coordination.flag_later(ctx, held, action) if action is Action.VOID else ()
+    ctx.set_event(f"claims.{_EVENTS[action]}", rules.event_of(claim, later))
     return claim
 
 
@@ -99,7 +105,9 @@ async def put_decision(
     claim = rules.decided(claim, notice, ctx.now)
     await decision.take(ctx, held, notice)
     await keep_change(ctx, claim, held, action, notice.decision)
-    ctx.set_event(f"claims.{_EVENTS[action]}", rules.event_of(claim))
+    again = held.decision is not None  # a first decision is what nothing can rest on yet
+    later = await coordination.flag_later(ctx, held, action) if again else ()
+    ctx.set_event(f"claims.{_EVENTS[action]}", rules.event_of(claim, later))
     return claim
 
 

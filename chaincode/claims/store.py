@@ -18,6 +18,7 @@ from chaincode.claims.model import (
     Duplicate,
     Filing,
     Fingerprints,
+    Reexamination,
     Registration,
     Sightings,
     Step,
@@ -38,6 +39,8 @@ SIGHTINGS = Table("claim~fingerprint", Sightings)
 
 BY_PARTY = Index("claim~byparty")
 BY_STATUS = Index("claim~bystatus")
+LATER = Index("claim~later")
+REEXAMINATIONS = Table("claim~reexamine", Reexamination)
 
 DETAILS, DECISION = "details", "decision"
 PRIVATE = "claim~private"

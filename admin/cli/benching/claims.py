@@ -72,8 +72,8 @@ def claims(
     from admin.bench.claims import ClaimsBench, Course, Filed, median_ratio, naming_of
     from admin.cli.sessions import open_health
     from admin.procedures.claims.claims import Claims
-    from admin.procedures.claims.sources import Naming
     from admin.procedures.claims.preparation import FilingOptions
+    from admin.procedures.claims.sources import Naming
     from network.engines.choice import open_engine
 
     filed = Filed(patient, coverage, npi)

@@ -13,7 +13,8 @@ import pytest
 
 from chaincode import canonical
 from chaincode.claims.details import Facts, Insurance, LinePaid, SealedAdjudication, Use
-from chaincode.errors import Conflict, InvalidArgument
+from chaincode.claims.model import Submission
+from chaincode.errors import Conflict, Denied, InvalidArgument
 from tests.chaincode.claims.samples import (
     COVERAGE,
     SALT,
@@ -123,6 +124,111 @@ async def test_a_decision_that_is_not_shown_is_flagged() -> None:
     care = await registered()
     await primary(care)
     assert verdicts(await forward(care, secondary(120_00)))["coordination"] == "flagged"
+
+
+async def waiting(care: Consortium) -> list[Any]:
+    page = await care.evaluate(care.other_adjudicator, "claims:Reexaminations")
+    return list(page["waiting"])
+
+
+async def both_decided() -> Consortium:
+    care = await registered()
+    shown = await primary(care)
+    await forward(care, secondary(120_00, lines=(LinePaid(1, 120_00),)), shown)
+    await pay_second(care)
+    assert await waiting(care) == []
+    return care
+
+
+def by_hand(paid: int, *adjustments: dict[str, Any]) -> dict[str, bytes]:
+    lines = [{"sequence": 1, "charge": 150_00, "paid": paid, "adjustments": list(adjustments)}]
+    made = {"salt": SALT.hex(), "acceptDeferred": True, "lines": lines}
+    return {"decision": json.dumps(made).encode()}
+
+
+async def refused_first() -> Consortium:
+    """The first payer refuses the claim and the second pays it."""
+    care = await registered()
+    await submitted(care)
+    refusal = {"group": "CO", "carc": "50", "amount": 150_00}
+    await care.submit(
+        care.adjudicator, "claims:Adjudicate", change(1), transient=by_hand(0, refusal)
+    )
+    file = await care.evaluate(care.billing, "claims:Details", handle("claim"))
+    shown = canonical.decode(SealedAdjudication, json.dumps(file["decisions"][0]).encode())
+    await forward(care, secondary(0), shown)
+    assert (await pay_second(care))["paid"] == 150_00
+    return care
+
+
+async def test_a_decision_that_changes_on_appeal_is_looked_at_by_the_later_payer() -> None:
+    care = await refused_first()
+    await care.submit(care.billing, "claims:Appeal", change(2))
+    assert await waiting(care) == []
+    await care.submit(
+        care.adjudicator, "claims:DecideAppeal", change(3), False, transient=by_hand(150_00)
+    )
+    later = {"claim": handle("second"), "payer": OTHER_PAYER}
+    assert json.loads(care.sim.events[-1].payload)["later"] == [later]
+    (one,) = await waiting(care)
+    assert (one["claim"], one["primary"], one["action"]) == (
+        handle("second"),
+        handle("claim"),
+        "overturn",
+    )
+    # Its own claim is as it was, for what was decided on it is that payer's to change.
+    held = await care.evaluate(care.billing, "claims:Get", handle("second"))
+    assert (held["status"], held["version"]) == ("adjudicated", 2)
+    with pytest.raises(Denied, match="no party"):
+        await care.submit(care.adjudicator, "claims:Confirm", change(2, "second"))
+    await care.submit(care.other_adjudicator, "claims:Confirm", change(2, "second"))
+    assert care.sim.events[-1].name == "claims.CoordinationConfirmed"
+    assert await waiting(care) == []
+    with pytest.raises(Conflict, match="nothing to confirm"):
+        await care.submit(care.other_adjudicator, "claims:Confirm", change(3, "second"))
+
+
+async def test_an_appeal_that_is_upheld_changes_nothing_for_the_later_payer() -> None:
+    care = await refused_first()
+    await care.submit(care.billing, "claims:Appeal", change(2))
+    await care.submit(care.adjudicator, "claims:DecideAppeal", change(3), True)
+    assert await waiting(care) == []
+
+
+async def test_a_voided_claim_waits_at_the_later_payer_until_that_ones_is_voided_too() -> None:
+    care = await both_decided()
+    await care.submit(care.billing, "claims:Void", change(2))
+    assert [one["action"] for one in await waiting(care)] == ["void"]
+    await care.submit(care.billing, "claims:Void", change(2, "second"))
+    assert await waiting(care) == []
+    # What no longer lives rests on nothing.
+    assert await care.evaluate(care.billing, "claims:Later", handle("claim")) == []
+
+
+async def test_a_replaced_claim_names_its_successor_and_a_replacement_settles() -> None:
+    care = await both_decided()
+    corrected = details("corrected", number="A-1-corrected")
+    await care.submit(
+        care.billing, "claims:Replace", change(2),
+        Submission(filing(corrected, replaces=handle("claim"))), transient=transient(corrected),
+    )  # fmt: skip
+    (one,) = await waiting(care)
+    assert (one["action"], one["instead"]) == ("replace", handle("corrected"))
+    await care.submit(
+        care.adjudicator, "claims:Adjudicate", change(1, "corrected"),
+        transient={**DECISION, "facts": facts()},
+    )  # fmt: skip
+    again = secondary(120_00, lines=(LinePaid(1, 120_00),), name="second again")
+    asked = filing(
+        again, payer=OTHER_PAYER, coordinates=handle("corrected"), replaces=handle("second")
+    )
+    await care.submit(
+        care.billing, "claims:Replace", change(2, "second"), Submission(asked),
+        transient=transient(again),
+    )  # fmt: skip
+    assert await waiting(care) == []
+    (later,) = await care.evaluate(care.billing, "claims:Later", handle("corrected"))
+    assert later["claim"] == handle("second again")
 
 
 async def test_by_hand_too_no_more_than_the_charge_is_paid() -> None:

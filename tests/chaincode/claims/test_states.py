@@ -22,6 +22,7 @@ EXPECTED: dict[Action, tuple[Side, dict[Status, Status | None]]] = {
     Action.OVERTURN: (Side.PAYER, {X: D}),
     Action.VOID: (Side.FILER, {A: V, P: V, S: V, D: V, M: V, C: V}),
     Action.REPLACE: (Side.FILER, {A: R, P: R, S: R, D: R, M: R, C: R}),
+    Action.CONFIRM: (Side.PAYER, {A: A, P: P, S: S, D: D, M: M, C: C}),
 }
 BOTH = frozenset(Side)
 
