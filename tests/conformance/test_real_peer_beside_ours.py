@@ -261,7 +261,7 @@ CALLS: list[tuple[tuple[str | bytes, ...], dict[str, Any]]] = [
 async def test_both_answer_the_same(
     pair: Pair, args: tuple[str | bytes, ...], options: dict[str, Any]
 ) -> None:
-    if args[0] in ("batch", "get_many") and read_version(find_binaries()) < (3, 1):
+    if args[:1] in (("batch",), ("get_many",)) and read_version(find_binaries()) < (3, 1):
         pytest.skip("Fabric before 3.1 offers chaincodes no batches of writes and reads")
     signed, _ = pair.ours.propose(*args, **options)
     ours, real = await pair.ask(signed)
