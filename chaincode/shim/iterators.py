@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from fabric_protos.ledger.queryresult import kv_query_result_pb2
@@ -134,12 +133,7 @@ class QueryIterator(Generic[T]):
     async def __aenter__(self) -> QueryIterator[T]:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def collect(self) -> list[T]:

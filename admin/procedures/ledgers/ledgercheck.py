@@ -25,8 +25,9 @@ from network.node.ledger.sqlite_store import SqliteStore
 from network.node.ledger.store import BlockCommit, Expiry, IndexedTransaction
 from network.rules.blocks.block import data_hash, header_hash
 from network.rules.channel.config import InvalidConfig
+from network.rules.validation.blockchecks import check_trust
 from network.rules.validation.chainreport import BlockReport, Check, Difference, Taken
-from network.rules.validation.chainverify import ChainVerifier, check_trust
+from network.rules.validation.chainverify import ChainVerifier
 from network.rules.validation.txchecks import VALID, CheckedTransaction, check_transaction
 
 MOST_DIFFERENCES = 1000

@@ -27,7 +27,6 @@ from network.rules.blocks.block import (
     validate_block,
 )
 from network.rules.channel.config import ChannelConfig
-from network.rules.identity.identity import serialize_identity
 from network.rules.lifecycle.collections import build_implicit_collection
 from network.rules.lifecycle.definitions import ChaincodeDefinition
 from network.rules.lifecycle.errors import LifecycleError
@@ -187,12 +186,8 @@ class PeerChannel:
         """The block follows, and its orderer may sign it; its transactions are judged."""
         config = self.config
         policy = config.policies.get(BLOCK_VALIDATION)
-        consenters = {
-            consenter.id: serialize_identity(consenter.msp_id, consenter.identity)
-            for consenter in config.consenters
-            if consenter.identity
-        }
-        await asyncio.to_thread(validate_block, block, previous, policy, consenters)
+        signers = config.block_signers
+        await asyncio.to_thread(validate_block, block, previous, policy, signers)
         return await self.ledger.check(block, config)
 
     async def _commit(

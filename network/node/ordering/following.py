@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from network.node.ordering.block_requests import BlockRequests, Unavailable
 from network.rules.blocks.block import InvalidBlock, header_hash, is_config_block, validate_block
 from network.rules.channel.config import ChannelConfig, InvalidConfig, OrdererEndpoint
-from network.rules.identity.identity import serialize_identity
 from network.rules.ordering.leadership import (
     Start,
     find_leader,
@@ -198,10 +197,6 @@ def _is_other(header: Any, wanted: Any) -> bool:
 
 def _open_checked(block: Any, newest: Any | None, config: ChannelConfig) -> ChannelConfig | None:
     """The config that a trustworthy block brings. Raises InvalidBlock, InvalidConfig."""
-    consenters = {
-        consenter.id: serialize_identity(consenter.msp_id, consenter.identity)
-        for consenter in config.consenters
-        if consenter.identity
-    }
-    validate_block(block, newest, config.policies.get(BLOCK_VALIDATION), consenters)
+    policy = config.policies.get(BLOCK_VALIDATION)
+    validate_block(block, newest, policy, config.block_signers)
     return ChannelConfig.from_block(block) if is_config_block(block) else None

@@ -38,6 +38,7 @@ from network.rules.channel.configvalues import (
     read_consenters,
 )
 from network.rules.envelope import MalformedMessage, open_envelope
+from network.rules.identity.identity import serialize_identity
 from network.rules.identity.msp import InvalidMsp, Msp, MspManager, open_msp_config
 from network.rules.policy.application import compile_application_policy
 from network.rules.policy.evaluation import MalformedPolicy, Policy
@@ -149,6 +150,15 @@ class ChannelConfig:
         """
         reference = self._acls.get(resource)
         return reference if reference is not None else DEFAULT_POLICIES[resource]
+
+    @property
+    def block_signers(self) -> Mapping[int, bytes]:
+        """Who may sign blocks of a BFT channel, by consenter id; empty for any other."""
+        return {
+            consenter.id: serialize_identity(consenter.msp_id, consenter.identity)
+            for consenter in self.consenters
+            if consenter.identity
+        }
 
     def tls_roots(self, msp_id: str) -> tuple[bytes, ...]:
         """Return the PEM TLS roots and intermediates of an MSP; raises `UnknownMsp`."""

@@ -12,45 +12,28 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fabric_protos.common import common_pb2, configtx_pb2, configuration_pb2, policies_pb2
+from fabric_protos.common import common_pb2, configtx_pb2, policies_pb2
 from fabric_protos.msp import identities_pb2, msp_config_pb2, msp_principal_pb2
-from fabric_protos.orderer import configuration_pb2 as orderer_pb2
 from fabric_protos.orderer.etcdraft import configuration_pb2 as etcdraft_pb2
 from fabric_protos.orderer.smartbft import configuration_pb2 as smartbft_pb2
-from fabric_protos.peer import configuration_pb2 as peer_pb2
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
+from network.rules.channel.configvalues import (
+    APPLICATION_ORG_VALUES,
+    APPLICATION_VALUES,
+    CHANNEL_VALUES,
+    ORDERER_ORG_VALUES,
+    ORDERER_VALUES,
+)
+
 _VALUES: Mapping[str, Mapping[str, type[Message]]] = {
-    "channel": {
-        "HashingAlgorithm": configuration_pb2.HashingAlgorithm,
-        "BlockDataHashingStructure": configuration_pb2.BlockDataHashingStructure,
-        "OrdererAddresses": configuration_pb2.OrdererAddresses,
-        "Consortium": configuration_pb2.Consortium,
-        "Capabilities": configuration_pb2.Capabilities,
-    },
-    "Orderer": {
-        "ConsensusType": orderer_pb2.ConsensusType,
-        "BatchSize": orderer_pb2.BatchSize,
-        "BatchTimeout": orderer_pb2.BatchTimeout,
-        "KafkaBrokers": orderer_pb2.KafkaBrokers,
-        "ChannelRestrictions": orderer_pb2.ChannelRestrictions,
-        "Capabilities": configuration_pb2.Capabilities,
-        "Orderers": configuration_pb2.Orderers,
-    },
-    "Orderer/organization": {
-        "MSP": msp_config_pb2.MSPConfig,
-        "Endpoints": configuration_pb2.OrdererAddresses,
-    },
-    "Application": {
-        "Capabilities": configuration_pb2.Capabilities,
-        "ACLs": peer_pb2.ACLs,
-    },
-    "Application/organization": {
-        "MSP": msp_config_pb2.MSPConfig,
-        "AnchorPeers": peer_pb2.AnchorPeers,
-    },
+    "channel": CHANNEL_VALUES,
+    "Orderer": ORDERER_VALUES,
+    "Orderer/organization": ORDERER_ORG_VALUES,
+    "Application": APPLICATION_VALUES,
+    "Application/organization": APPLICATION_ORG_VALUES,
     "Consortiums": {},
     "Consortiums/organization": {"ChannelCreationPolicy": policies_pb2.Policy},
     "Consortiums/organization/organization": {"MSP": msp_config_pb2.MSPConfig},

@@ -33,10 +33,10 @@ from network.rules.query.conditions import (
     bad_argument,
     build_compare,
     negate,
-    parse_condition,
 )
 from network.rules.query.couch_errors import InvalidQuery, format_term
 from network.rules.query.documents import BAD_PATH, NOT_FOUND, Path, get_field, parse_path
+from network.rules.query.operators import parse_condition
 
 _LISTS = ("$and", "$or", "$nor")
 _MATCHERS: dict[str, type[ElemMatch] | type[AllMatch] | type[KeyMapMatch]] = {

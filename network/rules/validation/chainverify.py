@@ -6,36 +6,32 @@ signatures under the configuration of that height, creator and endorsement signa
 validation code, the commit hash. What the block records and what comes out are compared; the state
 goes on with what came out. Private values are not needed: their hashes are in the blocks.
 
-Two things only the recording peer can know, and they are taken from it and listed as such: the
-endorsement verdicts under the 1.x lifecycle (`lscc`), and in which of several unordered ways
-Fabric came upon a transaction that is wrong in more than one namespace.
+What only the recording peer can know is taken from it, and listed as such: see `taken`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from fabric_protos.common import common_pb2, configtx_pb2
+from fabric_protos.common import common_pb2
 from fabric_protos.peer import transaction_pb2
 from google.protobuf.message import DecodeError
 
 from network.rules.blocks.block import (
     METADATA_SLOTS,
-    InvalidBlock,
-    data_hash,
     header_hash,
     last_config_index,
-    validate_signatures,
-    validate_well_formed,
 )
 from network.rules.channel.config import ChannelConfig, InvalidConfig
 from network.rules.envelope import MalformedMessage, open_envelope
-from network.rules.identity.identity import serialize_identity
-from network.rules.lifecycle.errors import LifecycleError
-from network.rules.policy.manager import BLOCK_VALIDATION
-from network.rules.state.rwset import Rwset
 from network.rules.state.snapshot import StateReader, Version
-from network.rules.validation.chainreport import BlockReport, Check, Difference, Expiring, Taken
+from network.rules.validation.blockchecks import (
+    check_data_hash,
+    check_form,
+    check_genesis,
+    check_orderers,
+)
+from network.rules.validation.chainreport import BlockReport, Check, Difference, Expiring
 from network.rules.validation.commit_hash import (
     COMMIT_HASH,
     compute_commit_hash,
@@ -45,6 +41,7 @@ from network.rules.validation.commit_hash import (
 from network.rules.validation.mvcc import Update, UpdateBatch
 from network.rules.validation.privatedata import CollectionRules
 from network.rules.validation.reasons import explain_config, explain_verdict
+from network.rules.validation.taken import take_recorded
 from network.rules.validation.txchecks import VALID, CheckedTransaction
 from network.rules.validation.verdicts import (
     CONFIG_KEY,
@@ -58,15 +55,7 @@ from network.rules.validation.verdicts import (
     view_of,
 )
 
-_INVALID_CHAINCODE: int = transaction_pb2.INVALID_CHAINCODE
 _INVALID_WRITESET: int = transaction_pb2.INVALID_WRITESET
-_MVCC = (int(transaction_pb2.MVCC_READ_CONFLICT), int(transaction_pb2.PHANTOM_READ_CONFLICT))
-_PER_NAMESPACE = (
-    int(transaction_pb2.ENDORSEMENT_POLICY_FAILURE),
-    _INVALID_CHAINCODE,
-    int(transaction_pb2.INVALID_OTHER_REASON),
-)
-_LEGACY_LIFECYCLE = "lscc"
 
 
 class ChainVerifier:
@@ -105,7 +94,7 @@ class ChainVerifier:
     def begin(self) -> BlockReport:
         """Return the report on the genesis block, which nobody signs and no rule validates."""
         block = self._genesis
-        found = [*_check_genesis(block), *_check_data_hash(block), *self._check_metadata(block)]
+        found = [*check_genesis(block), *check_data_hash(block), *self._check_metadata(block)]
         recorded = get_validation_codes(block)
         codes = bytes(len(block.data.data))
         if recorded and recorded != codes:
@@ -136,8 +125,8 @@ class ChainVerifier:
         if number != self._next:
             return self._missing(number)
         config, view = self.config, view_of(reader, has_transaction)
-        found = [*self._check_chain(block), *_check_data_hash(block), *_check_form(block)]
-        unsigned = _check_orderers(block, config)
+        found = [*self._check_chain(block), *check_data_hash(block), *check_form(block)]
+        unsigned = check_orderers(block, config)
         found += [*unsigned, *self._check_metadata(block, _carries_config(transactions))]
         judged = self._judge(block, transactions, view)
         found += judged.differences
@@ -205,8 +194,7 @@ class ChainVerifier:
         halted = _find_refused_config(number, transactions, verdict, config)
         if halted:
             return _Judged(halted, BlockReport(number, (), halted=True))
-        taken = _take_legacy(transactions, verdict.codes, recorded, config, view)
-        taken |= _take_order(transactions, verdict.codes, recorded, config, view)
+        taken = take_recorded(transactions, verdict.codes, recorded, config, view)
         updates = resolve_block(
             number, transactions, verdict.codes, view.reader, key_rule=self._key_rule
         )
@@ -281,65 +269,6 @@ class _Judged(NamedTuple):
     report: BlockReport
 
 
-def check_trust(block: Any, trusted: Any) -> list[Difference]:
-    """Compare a block with the one of its number that the verifier had from elsewhere."""
-    number = int(block.header.number)
-    if header_hash(block.header) == header_hash(trusted.header):
-        return []
-    text = (
-        f"its header's hash is {header_hash(block.header).hex()}, that of the trusted block"
-        f" {number} {header_hash(trusted.header).hex()}: this is another chain"
-    )
-    return [Difference(number, Check.TRUST, text)]
-
-
-def block_consenters(config: ChannelConfig) -> Mapping[int, bytes]:
-    """Return who may sign blocks of a BFT channel, by consenter id; empty for any other."""
-    return {
-        consenter.id: serialize_identity(consenter.msp_id, consenter.identity)
-        for consenter in config.consenters
-        if consenter.identity
-    }
-
-
-def _check_genesis(block: Any) -> list[Difference]:
-    if block.header.previous_hash:
-        return [Difference(0, Check.PREVIOUS_HASH, "the genesis block names a block before it")]
-    message = configtx_pb2.ConfigEnvelope.FromString(open_envelope(block.data.data[0]).data)
-    if len(block.data.data) != 1 or message.config.sequence or message.HasField("last_update"):
-        text = "the first block is no genesis block: its configuration is not the first one"
-        return [Difference(0, Check.GENESIS, text)]
-    return []
-
-
-def _check_data_hash(block: Any) -> list[Difference]:
-    computed = data_hash(block.data.data)
-    if computed == block.header.data_hash:
-        return []
-    text = (
-        f"its transactions hash to {computed.hex()}, its header says"
-        f" {block.header.data_hash.hex()}: transactions or header were changed"
-    )
-    return [Difference(int(block.header.number), Check.DATA_HASH, text)]
-
-
-def _check_form(block: Any) -> list[Difference]:
-    try:
-        validate_well_formed(block)
-    except InvalidBlock as error:
-        return [Difference(int(block.header.number), Check.FORM, str(error))]
-    return []
-
-
-def _check_orderers(block: Any, config: ChannelConfig) -> list[Difference]:
-    policy = config.policies.get(BLOCK_VALIDATION)
-    try:
-        validate_signatures(block, policy, block_consenters(config))
-    except InvalidBlock as error:
-        return [Difference(int(block.header.number), Check.ORDERER_SIGNATURE, str(error))]
-    return []
-
-
 def _carries_config(transactions: Sequence[CheckedTransaction]) -> bool:
     return len(transactions) == 1 and transactions[0].is_config
 
@@ -381,73 +310,6 @@ def _compare_codes(
         for index, (theirs, ours) in enumerate(zip(recorded, codes, strict=True))
         if theirs != ours
     ]
-
-
-def _take_legacy(
-    transactions: Sequence[CheckedTransaction],
-    codes: list[int],
-    recorded: bytes,
-    config: ChannelConfig,
-    view: LedgerView,
-) -> dict[int, Taken]:
-    """Where the 1.x lifecycle rules, put the endorsement verdict the peer recorded into `codes`.
-
-    MVCC is judged afterwards all the same, so its codes stand for an endorsement that held.
-    """
-    taken = {}
-    for index, checked in enumerate(transactions):
-        if not checked.is_endorsed or checked.content != VALID:
-            continue
-        if not _is_legacy(checked, config, view) or view.has_transaction(checked.tx_id):
-            continue
-        theirs = recorded[index] if index < len(recorded) else VALID
-        codes[index] = VALID if theirs in _MVCC else theirs
-        taken[index] = Taken.LEGACY
-    return taken
-
-
-def _is_legacy(checked: CheckedTransaction, config: ChannelConfig, view: LedgerView) -> bool:
-    if not config.capabilities.lifecycle_v20:
-        return True
-    names = {checked.chaincode} | {part.namespace for part in checked.rwset.namespaces}
-    return any(
-        view.reader.get_state(_LEGACY_LIFECYCLE, name) is not None and _is_undefined(name, view)
-        for name in names
-    )
-
-
-def _is_undefined(name: str, view: LedgerView) -> bool:
-    try:
-        return view.get_definition(name) is None
-    except LifecycleError:
-        return False  # it has one, of the new lifecycle
-
-
-def _take_order(
-    transactions: Sequence[CheckedTransaction],
-    codes: list[int],
-    recorded: bytes,
-    config: ChannelConfig,
-    view: LedgerView,
-) -> dict[int, Taken]:
-    """Take the recorded code where several namespaces are wrong and it is one of theirs.
-
-    Fabric goes through a transaction's namespaces in random order and keeps the first failure.
-    """
-    taken = {}
-    for index, (theirs, ours) in enumerate(zip(recorded, codes, strict=False)):
-        if theirs == ours or theirs not in _PER_NAMESPACE or ours not in _PER_NAMESPACE:
-            continue
-        checked = transactions[index]
-        singles = [
-            replace(checked, chaincode=part.namespace, rwset=Rwset((part,)))
-            for part in checked.rwset.namespaces
-        ]
-        before = list(transactions[:index])
-        if any(check_block([*before, one], config, view).codes[-1] == theirs for one in singles):
-            codes[index] = theirs
-            taken[index] = Taken.ORDER
-    return taken
 
 
 def _list_expiring(number: int, updates: UpdateBatch, view: LedgerView) -> list[Expiring]:
