@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15protos/exchange.proto\x12\x12medfabric.exchange\x1a\x1fgoogle/protobuf/timestamp.proto\"3\n\rSignedRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\xe4\x01\n\x0c\x46\x65tchRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x11\n\taccess_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\r\x12\x0e\n\x06offset\x18\x05 \x01(\x04\x12\x10\n\x08identity\x18\x06 \x01(\x0c\x12\x11\n\tcustodian\x18\x07 \x01(\t\x12-\n\ttimestamp\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rtls_cert_hash\x18\t \x01(\x0c\x12\x0e\n\x06length\x18\n \x01(\x04\"Z\n\rFetchResponse\x12.\n\x07opening\x18\x01 \x01(\x0b\x32\x1b.medfabric.exchange.OpeningH\x00\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"(\n\x07Opening\x12\x0f\n\x07release\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x32\x61\n\x0eRecordExchange\x12O\n\x05\x46\x65tch\x12!.medfabric.exchange.SignedRequest\x1a!.medfabric.exchange.FetchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15protos/exchange.proto\x12\x12medfabric.exchange\x1a\x1fgoogle/protobuf/timestamp.proto\"3\n\rSignedRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\xe4\x01\n\x0c\x46\x65tchRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x11\n\taccess_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\r\x12\x0e\n\x06offset\x18\x05 \x01(\x04\x12\x10\n\x08identity\x18\x06 \x01(\x0c\x12\x11\n\tcustodian\x18\x07 \x01(\t\x12-\n\ttimestamp\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rtls_cert_hash\x18\t \x01(\x0c\x12\x0e\n\x06length\x18\n \x01(\x04\"Z\n\rFetchResponse\x12.\n\x07opening\x18\x01 \x01(\x0b\x32\x1b.medfabric.exchange.OpeningH\x00\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"(\n\x07Opening\x12\x0f\n\x07release\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\"\xa2\x01\n\rLocateRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x10\n\x08identity\x18\x06 \x01(\x0c\x12\x11\n\tcustodian\x18\x07 \x01(\t\x12-\n\ttimestamp\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rtls_cert_hash\x18\t \x01(\x0c\x12\x12\n\nrecord_ids\x18\x0b \x03(\t\"%\n\x0eLocateResponse\x12\x13\n\x0bmemberships\x18\x01 \x03(\x0c\x32\xb2\x01\n\x0eRecordExchange\x12O\n\x05\x46\x65tch\x12!.medfabric.exchange.SignedRequest\x1a!.medfabric.exchange.FetchResponse0\x01\x12O\n\x06Locate\x12!.medfabric.exchange.SignedRequest\x1a\".medfabric.exchange.LocateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FETCHRESPONSE']._serialized_end=452
   _globals['_OPENING']._serialized_start=454
   _globals['_OPENING']._serialized_end=494
-  _globals['_RECORDEXCHANGE']._serialized_start=496
-  _globals['_RECORDEXCHANGE']._serialized_end=593
+  _globals['_LOCATEREQUEST']._serialized_start=497
+  _globals['_LOCATEREQUEST']._serialized_end=659
+  _globals['_LOCATERESPONSE']._serialized_start=661
+  _globals['_LOCATERESPONSE']._serialized_end=698
+  _globals['_RECORDEXCHANGE']._serialized_start=701
+  _globals['_RECORDEXCHANGE']._serialized_end=879
 # @@protoc_insertion_point(module_scope)

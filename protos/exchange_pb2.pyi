@@ -1,7 +1,8 @@
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -52,3 +53,25 @@ class Opening(_message.Message):
     release: bytes
     size: int
     def __init__(self, release: _Optional[bytes] = ..., size: _Optional[int] = ...) -> None: ...
+
+class LocateRequest(_message.Message):
+    __slots__ = ("channel_id", "identity", "custodian", "timestamp", "tls_cert_hash", "record_ids")
+    CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    CUSTODIAN_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    TLS_CERT_HASH_FIELD_NUMBER: _ClassVar[int]
+    RECORD_IDS_FIELD_NUMBER: _ClassVar[int]
+    channel_id: str
+    identity: bytes
+    custodian: str
+    timestamp: _timestamp_pb2.Timestamp
+    tls_cert_hash: bytes
+    record_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, channel_id: _Optional[str] = ..., identity: _Optional[bytes] = ..., custodian: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., tls_cert_hash: _Optional[bytes] = ..., record_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class LocateResponse(_message.Message):
+    __slots__ = ("memberships",)
+    MEMBERSHIPS_FIELD_NUMBER: _ClassVar[int]
+    memberships: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, memberships: _Optional[_Iterable[bytes]] = ...) -> None: ...

@@ -39,6 +39,11 @@ class RecordExchangeStub(object):
                 request_serializer=protos_dot_exchange__pb2.SignedRequest.SerializeToString,
                 response_deserializer=protos_dot_exchange__pb2.FetchResponse.FromString,
                 _registered_method=True)
+        self.Locate = channel.unary_unary(
+                '/medfabric.exchange.RecordExchange/Locate',
+                request_serializer=protos_dot_exchange__pb2.SignedRequest.SerializeToString,
+                response_deserializer=protos_dot_exchange__pb2.LocateResponse.FromString,
+                _registered_method=True)
 
 
 class RecordExchangeServicer(object):
@@ -52,6 +57,14 @@ class RecordExchangeServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Locate(self, request, context):
+        """For every member of the channel, as all of it would be on the ledger had the records been
+        anchored singly: no key, no salt, no content.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecordExchangeServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -59,6 +72,11 @@ def add_RecordExchangeServicer_to_server(servicer, server):
                     servicer.Fetch,
                     request_deserializer=protos_dot_exchange__pb2.SignedRequest.FromString,
                     response_serializer=protos_dot_exchange__pb2.FetchResponse.SerializeToString,
+            ),
+            'Locate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Locate,
+                    request_deserializer=protos_dot_exchange__pb2.SignedRequest.FromString,
+                    response_serializer=protos_dot_exchange__pb2.LocateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -88,6 +106,33 @@ class RecordExchange(object):
             '/medfabric.exchange.RecordExchange/Fetch',
             protos_dot_exchange__pb2.SignedRequest.SerializeToString,
             protos_dot_exchange__pb2.FetchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Locate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/medfabric.exchange.RecordExchange/Locate',
+            protos_dot_exchange__pb2.SignedRequest.SerializeToString,
+            protos_dot_exchange__pb2.LocateResponse.FromString,
             options,
             channel_credentials,
             insecure,

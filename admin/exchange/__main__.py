@@ -9,6 +9,7 @@ import asyncio
 import logging
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from admin.errors import to_fault
@@ -18,6 +19,7 @@ from admin.exchange.place import ExchangePlace, open_place
 from admin.exchange.service import RecordExchange
 from admin.exchange.store import RecordStore
 from admin.exchange.trust import ChannelTrust
+from admin.procedures.care.batchfiles import find_membership
 from admin.procedures.networks.health import Health
 from network.client import Gateway
 from network.client.channel import get_config
@@ -71,6 +73,7 @@ async def serve(place: ExchangePlace) -> None:
             store=RecordStore(place.store_url),
             keys=KeyRing(place.keys),
             trust=ChannelTrust(await _await_config(profile, place.channel_id)),
+            locate=partial(find_membership, place.batches),
         )
         tls = RotatingTls(_build_tls(place, custodian.trust))
         server = make_server(tls)

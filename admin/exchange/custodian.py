@@ -6,6 +6,7 @@ keys are destroyed here, and the ledger tells the requester.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,7 +21,13 @@ from admin.exchange.trust import ChannelTrust
 from admin.procedures.networks.health import Health
 from chaincode import canonical
 from chaincode.directory.model import EncryptionKey
-from chaincode.records.model import AccessEvent, AccessStanding, AccessView, Revocation
+from chaincode.records.model import (
+    AccessEvent,
+    AccessStanding,
+    AccessView,
+    Membership,
+    Revocation,
+)
 from chaincode.records.model import Release as RecordedRelease
 from network.client import errors as client
 from network.client.checkpoint import Checkpoint
@@ -48,6 +55,8 @@ class Custodian:
     store: RecordStore
     keys: KeyRing
     trust: ChannelTrust
+    locate: Callable[[str], Membership | None] = lambda record: None
+    """Returns where a record of one of this custodian's batches stands."""
 
     async def follow(self, checkpoint: Checkpoint) -> None:
         """Release every access that is permitted from the checkpoint on; runs until cancelled."""

@@ -1,7 +1,7 @@
-"""The requester's side: fetch what was released, stretch by stretch, resume where it broke."""
+"""The requester's side: find what is in batches, fetch what was released, go on where it broke."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from admin.exchange.errors import SealBroken
 from admin.exchange.release import Release, ReleasedKey, open_release
+from chaincode import canonical
+from chaincode.records.model import Membership
 from network.client.endpoint import Endpoint, open_channel
 from network.client.errors import NodeError
 from network.rules.identity.identity import Signer
@@ -30,6 +32,9 @@ class Wanted:
     custodian: str
     release_digest: bytes
 
+
+LOCATE_TIMEOUT = 30.0
+"""Seconds; the first request after a batch of a million makes its index."""
 
 Progress = Callable[[int, int], None]
 """Gets the bytes that are here and the sealed file's size; what it raises ends the transfer."""
@@ -85,6 +90,37 @@ async def fetch_record(
     return release.key(wanted.record)
 
 
+async def locate_records(
+    endpoint: Endpoint,
+    channel_id: str,
+    custodian: str,
+    records: Sequence[str],
+    signer: Signer,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> list[Membership]:
+    """Return where records stand in the custodian's batches; of those that it knows.
+
+    What it says is not believed: the ledger checks each proof when the record is asked for.
+
+    Raises:
+        NodeError: the exchange refused or does not answer.
+        InvalidArgument: what came is no membership.
+    """
+    request = exchange_pb2.LocateRequest(
+        channel_id=channel_id,
+        identity=signer.creator,
+        custodian=custodian,
+        timestamp=_timestamp(now()),
+        tls_cert_hash=endpoint.tls_cert_hash,
+        record_ids=records,
+    )
+    async with _connected(endpoint) as stub:
+        answer = await stub.Locate(_sign(request, signer), timeout=LOCATE_TIMEOUT)
+    found = [canonical.decode(Membership, raw, "membership") for raw in answer.memberships]
+    return [one for one in found if one.anchor.record in records]
+
+
 @asynccontextmanager
 async def _connected(endpoint: Endpoint) -> AsyncIterator[Any]:
     async with open_channel(endpoint) as channel:
@@ -125,19 +161,29 @@ def _private(path: str, flags: int) -> int:
 def _build_request(
     wanted: Wanted, signer: Signer, endpoint: Endpoint, offset: int, length: int, now: datetime
 ) -> Any:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(now)
-    request = exchange_pb2.FetchRequest(
-        channel_id=wanted.channel_id,
-        access_id=wanted.access,
-        record_id=wanted.record,
-        version=wanted.version,
-        offset=offset,
-        identity=signer.creator,
-        custodian=wanted.custodian,
-        timestamp=timestamp,
-        tls_cert_hash=endpoint.tls_cert_hash,
-        length=length,
+    return _sign(
+        exchange_pb2.FetchRequest(
+            channel_id=wanted.channel_id,
+            access_id=wanted.access,
+            record_id=wanted.record,
+            version=wanted.version,
+            offset=offset,
+            identity=signer.creator,
+            custodian=wanted.custodian,
+            timestamp=_timestamp(now),
+            tls_cert_hash=endpoint.tls_cert_hash,
+            length=length,
+        ),
+        signer,
     )
+
+
+def _sign(request: Any, signer: Signer) -> Any:
     raw = request.SerializeToString()
     return exchange_pb2.SignedRequest(request=raw, signature=signer.sign(raw))
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp

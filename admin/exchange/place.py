@@ -27,11 +27,17 @@ class ExchangePlace:
     keys: Path
     store_url: str
     checkpoint: Path
+    batches: Path
 
 
 def exchange_folder(surroundings: Surroundings, organization: Organization) -> Path:
     """Return where an organisation's exchange keeps its files."""
     return surroundings.folder / "exchange" / organization.name
+
+
+def batches_folder(surroundings: Surroundings, organization: Organization) -> Path:
+    """Return where an organisation's batches of anchors lie."""
+    return exchange_folder(surroundings, organization) / "batches"
 
 
 def store_url(surroundings: Surroundings, organization: Organization) -> str:
@@ -91,4 +97,5 @@ def open_place(surroundings: Surroundings, organization_name: str) -> ExchangePl
         keys=keys_folder(surroundings, organization, SERVICE_USER),
         store_url=store_url(surroundings, organization),
         checkpoint=folder / "checkpoint.json",
+        batches=batches_folder(surroundings, organization),
     )

@@ -1,4 +1,4 @@
-"""The exchange's gRPC face: sealed records to whoever the ledger let have them.
+"""The exchange's gRPC face: sealed records to whoever the ledger let have them, places to members.
 
 Each fetch is checked against the ledger anew: that the access is this caller's, released, in force,
 that the record still stands and that consent still permits it. One fetch gives a limited stretch of
@@ -22,6 +22,7 @@ from admin.errors import get_chaincode_answer
 from admin.exchange.custodian import Custodian
 from admin.exchange.errors import ExchangeError
 from admin.exchange.store import NotStored
+from chaincode import canonical
 from chaincode.directory.rules import user_digest
 from chaincode.identity import read_client_identity
 from chaincode.records.model import AccessStanding
@@ -36,6 +37,8 @@ WINDOW = timedelta(minutes=15)
 PART = 1024 * 1024
 MAX_STRETCH = 64 * 1024 * 1024
 """Bytes after which the ledger is asked again."""
+MAX_LOCATED = 100
+"""Records that one request may name."""
 
 
 class Refused(ExchangeError):
@@ -56,7 +59,7 @@ class RecordExchange(exchange_pb2_grpc.RecordExchangeServicer):  # type: ignore[
     async def Fetch(self, signed: Any, context: Any) -> AsyncIterator[Any]:
         """The opening, then a stretch of the sealed file from the requested offset on."""
         try:
-            request = _open(signed)
+            request = _open(signed, exchange_pb2.FetchRequest)
             await self._validate(request, signed, context)
             opening = await asyncio.to_thread(self._opening, request)
             if request.offset > opening.size:
@@ -75,12 +78,32 @@ class RecordExchange(exchange_pb2_grpc.RecordExchangeServicer):  # type: ignore[
             yield exchange_pb2.FetchResponse(content=part)
         log.info("access %s fetched from %d on", request.access_id, request.offset)
 
-    async def _validate(self, request: Any, signed: Any, context: Any) -> None:
+    async def Locate(self, signed: Any, context: Any) -> Any:
+        """Where the records that are known here stand in their batches."""
+        try:
+            request = _open(signed, exchange_pb2.LocateRequest)
+            self._identify(request, signed, context)
+            if not 0 < len(request.record_ids) <= MAX_LOCATED:
+                raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"name 1 to {MAX_LOCATED} records")
+        except Refused as refusal:
+            await _abort(context, refusal.status, str(refusal))
+        locate = self._custodian.locate
+        found = await asyncio.to_thread(lambda: [locate(one) for one in request.record_ids])
+        known = [canonical.encode(membership) for membership in found if membership is not None]
+        return exchange_pb2.LocateResponse(memberships=known)
+
+    def _identify(self, request: Any, signed: Any, context: Any) -> Identity:
+        """Return who asks, on this channel. Raises Refused."""
         custodian = self._custodian
         identity = _authenticate(custodian, request, signed)
         _validate_tls(custodian, request, identity, context)
         if request.channel_id != custodian.health.channel_id:
             raise Refused(grpc.StatusCode.NOT_FOUND, "no such channel here")
+        return identity
+
+    async def _validate(self, request: Any, signed: Any, context: Any) -> None:
+        custodian = self._custodian
+        identity = self._identify(request, signed, context)
         standing = await custodian.health.evaluate(
             "records:CheckAccess", request.access_id, result=AccessStanding
         )
@@ -116,9 +139,9 @@ class RecordExchange(exchange_pb2_grpc.RecordExchangeServicer):  # type: ignore[
                 length -= len(part)
 
 
-def _open(signed: Any) -> Any:
+def _open(signed: Any, kind: Any) -> Any:
     try:
-        return exchange_pb2.FetchRequest.FromString(signed.request)
+        return kind.FromString(signed.request)
     except DecodeError as error:
         raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "the request cannot be read") from error
 
@@ -166,6 +189,6 @@ def _ledger_refusal(failure: client.GatewayError) -> tuple[grpc.StatusCode, str]
 
 
 async def _abort(context: Any, status: grpc.StatusCode, reason: str) -> NoReturn:
-    log.info("fetch refused: %s", status.name)
+    log.info("refused: %s", status.name)
     await context.abort(status, reason)
     raise AssertionError("abort does not return")

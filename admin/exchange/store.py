@@ -91,6 +91,18 @@ class RecordStore:
         except FileNotFoundError as error:
             raise NotStored(f"record {record} version {version} is not stored here") from error
 
+    def holds(self, record: str, version: int, size: int) -> bool:
+        """Whether the sealed file is here and has so many bytes."""
+        try:
+            return self.size(record, version) == size
+        except NotStored:
+            return False
+
+    @property
+    def durable_at_once(self) -> bool:
+        """Whether what was written outlives a power failure without `flush`."""
+        return not self._is_folder
+
     def versions(self, record: str) -> list[int]:
         """Return the versions of a record that are here, oldest first."""
         names = self._names(f"{self._root}/records/{_handle(record)}")

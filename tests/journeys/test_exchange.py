@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from admin.exchange.fetch import Wanted, _build_request, fetch_record
+from admin.exchange.fetch import Wanted, _build_request, fetch_record, locate_records
 from admin.exchange.place import exchange_endpoint
 from admin.procedures.care.transport import ensure_tls, open_exchange
 from chaincode.records.model import AccessView, Revocation
@@ -221,6 +221,45 @@ async def test_only_the_requester_over_their_own_tls_certificate_is_served(
         broken = _build_request(wanted, signer, mine, 0, 1, now)
         broken.signature = broken.signature[:-1] + bytes([broken.signature[-1] ^ 1])
         assert await call(mine, broken) == "UNAUTHENTICATED"
+
+
+async def test_members_learn_where_records_of_a_batch_stand_and_nobody_else_does(
+    people: Care, patient: Patient, tmp_path: Path
+) -> None:
+    (tmp_path / "a.bin").write_bytes(b"a")
+    people.run(
+        "record", "anchor-batch", str(tmp_path), "--patient", patient.handle,
+        "--handles", str(tmp_path / "handles.csv"), "--as", LEE,
+    )  # fmt: skip
+    record = (tmp_path / "handles.csv").read_text().strip().rpartition(",")[2]
+    async with (
+        acting(people.folder, KIM) as kim,
+        acting(people.folder, LEE) as lee,
+    ):
+        mine, theirs, signer = await exchange_of(kim), await exchange_of(lee), kim.profile.signer
+        hospital = "GeneralHospitalMSP"
+        (place,) = await locate_records(mine, "care", hospital, ["ab" * 16, record], signer)
+        assert (place.anchor.record, place.anchor.patient) == (record, patient.handle)
+        clinic = await exchange_of(kim, "CityClinic")
+        assert await locate_records(clinic, "care", "CityClinicMSP", [record], signer) == []
+        for endpoint, custodian, channel, records, status in (
+            (theirs, hospital, "care", [record], "UNAUTHENTICATED"),  # over another's certificate
+            (mine, "CityClinicMSP", "care", [record], "UNAUTHENTICATED"),
+            (mine, hospital, "other", [record], "NOT_FOUND"),
+            (mine, hospital, "care", [], "INVALID_ARGUMENT"),
+            (mine, hospital, "care", [record] * 101, "INVALID_ARGUMENT"),
+        ):
+            with pytest.raises(NodeError) as refusal:
+                await locate_records(endpoint, channel, custodian, records, signer)
+            assert refusal.value.status == status
+        # A request that was signed for one call serves for no other.
+        wanted = Wanted("care", "ab" * 32, record, 1, hospital, b"")
+        fetch = _build_request(wanted, signer, mine, 0, 1, datetime.now(UTC))
+        async with open_channel(mine) as channel:
+            stub = exchange_pb2_grpc.RecordExchangeStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub.Locate(fetch, timeout=10)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_without_a_members_tls_certificate_nobody_is_even_heard(

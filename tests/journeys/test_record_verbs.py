@@ -194,12 +194,13 @@ def test_a_folder_is_anchored_in_one_transaction(keeper: CareInside, patient: Pa
     (name, record), _ = rows(keeper.folder / "v.csv")
     assert name == f"{patient.handle}/a.json"
 
-    keeper.run("record", "request", record, "--purpose", "TREAT", "--as", KIM, code=3)
+    # The hospital's exchange tells the record's place; a file does where no exchange can.
+    patient.open(patient.request(record), "batched.json")
+    assert (keeper.folder / "batched.json").read_bytes() == (keeper.folder / BUNDLE).read_bytes()
     keeper.run("record", "place", record, "-o", "place.json", "--as", LEE)
-    access = keeper.run(
-        "record", "request", "--proof", "place.json", "--purpose", "TREAT", "--as", KIM
-    ).out
-    patient.open(access, "batched.json")
+    keeper.run("record", "request", "--proof", "place.json", "--purpose", "TREAT", "--as", KIM)
+    unknown = keeper.run("record", "request", "ab" * 16, "--purpose", "TREAT", "--as", KIM, code=3)
+    assert "no such record" in unknown.err
     keeper.run("record", "prove", record, "--proof", "b.p", "--block", "b.b", "--as", LEE)
     verify = ("record", "verify", "batched.json", "--proof", "b.p", "--block", "b.b")
     assert keeper.result(*verify, "--trust", TRUST)["record"] == record
@@ -251,33 +252,84 @@ def test_a_bad_list_is_answered_before_anything_is_sealed(
     assert not (keeper.folder / "bad.csv").exists()
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
 def test_an_interrupted_batch_goes_on_where_it_stopped(
-    keeper: CareInside, patient: Patient
+    keeper: CareInside, patient: Patient, jobs: str
 ) -> None:
-    folder = keeper.folder / "many" / patient.handle
+    """Ctrl-C, then kill -9, then to the end: nothing is sealed twice, and no file is left over."""
+    name = f"many-{jobs}"
+    folder = keeper.folder / name / patient.handle
     folder.mkdir(parents=True)
     for number in range(1500):
         (folder / f"{number:04}.bin").write_bytes(number.to_bytes(4, "big") * 50)
-    command = ["record", "anchor-batch", "many", "--handles", "many.csv", "--as", LEE]
-    running = subprocess.Popen(
-        [sys.executable, "-m", "admin.cli", *command], cwd=keeper.folder, stderr=subprocess.PIPE
-    )
-    handles = keeper.folder / "many.csv"
-    while not handles.exists() or handles.stat().st_size < 5000:
-        assert running.poll() is None, "it ended before it could be interrupted"
-        time.sleep(0.02)
-    running.send_signal(signal.SIGINT)
-    assert running.wait(60) == 130
-    told = len(rows(handles))
-    assert 0 < told < 1500
+    command = [
+        *("record", "anchor-batch", name, "--handles", f"{name}.csv"),
+        *("--jobs", jobs, "--as", LEE),
+    ]
+    exchange = keeper.network / "exchange" / "GeneralHospital"
+    before = {file.parent.name for file in (exchange / "records").glob("*/*")}
+    batches = {file.name for file in (exchange / "batches").glob("*")}
+
+    def leaves() -> list[str]:
+        (batch,) = [b for b in (exchange / "batches").glob("*") if b.name not in batches]
+        whole = (batch / "leaves.ndjson").read_bytes().rpartition(b"\n")[0]
+        return [json.loads(line)["record"] for line in whole.splitlines()]
+
+    def stored() -> set[str]:
+        return {file.parent.name for file in (exchange / "records").glob("*/*")} - before
+
+    def interrupt(number: signal.Signals, after: int) -> int:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "admin.cli", *command],
+            cwd=keeper.folder,
+            stderr=subprocess.DEVNULL,
+        )
+        while len(stored()) < after + 40:
+            assert running.poll() is None, "it ended before it could be interrupted"
+            time.sleep(0.02)
+        running.send_signal(number)
+        return running.wait(60)
+
+    assert interrupt(signal.SIGINT, 0) == 130
+    first = leaves()
+    assert stored() == set(first), "a file is left that no leaf names"
+    assert not (keeper.folder / f"{name}.csv").exists()
+    assert interrupt(signal.SIGKILL, len(first)) == -signal.SIGKILL
+    second = leaves()
+    assert second[: len(first)] == first
     done = keeper.result(*command)
-    assert done["size"] == 1500
-    assert done["sealed"] == 1500 - told
+    assert (done["size"], done["sealed"]) == (1500, 1500 - len(second))
+    handles = keeper.folder / f"{name}.csv"
+    assert handles.stat().st_mode & 0o777 == 0o600
     names = rows(handles)
-    assert len({record for _, record in names}) == 1500
     assert [name for name, _ in names] == [f"{patient.handle}/{n:04}.bin" for n in range(1500)]
-    store = keeper.network / "exchange" / "GeneralHospital" / "records"
-    assert all((store / record / "1.sealed").exists() for _, record in names)
+    assert [record for _, record in names] == leaves()
+    assert stored() == set(leaves()), "a file is left that no leaf names"
+    handles.unlink()
+    again = keeper.result(*command)
+    assert (again["batch"], again["sealed"]) == (done["batch"], 0)
+    assert rows(handles) == names
+
+
+def test_what_changed_since_an_interrupted_batch_is_sealed_anew(
+    keeper: CareInside, patient: Patient
+) -> None:
+    """A bad file ends a batch; put right, the batch goes on with it."""
+    folder = keeper.folder / "mended" / patient.handle
+    folder.mkdir(parents=True)
+    for name in ("1.bin", "2.bin", "4.bin"):
+        (folder / name).write_bytes(name.encode())
+    (folder / "3.json").write_text('{"resourceType": "Basic"}')
+    command = ("record", "anchor-batch", "mended", "--handles", "mended.csv", "--as", LEE)
+    assert "Basic.code" in keeper.run(*command, code=3).err
+    assert not (keeper.folder / "mended.csv").exists()
+    (folder / "3.json").write_text('{"resourceType": "Basic", "code": {"text": "x"}}')
+    done = keeper.result(*command)
+    assert (done["size"], done["sealed"]) == (4, 2)
+    (folder / "1.bin").write_bytes(b"another")
+    other = keeper.result(*command)
+    assert other["batch"] != done["batch"]
+    assert other["sealed"] == 4
 
 
 def test_an_interrupted_seal_leaves_nothing(keeper: CareInside, patient: Patient) -> None:

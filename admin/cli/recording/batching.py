@@ -40,6 +40,12 @@ if TYPE_CHECKING:
     help="Written: which source became which record (CSV, for your eyes only).",
 )
 @click.option("--after", default="", metavar="BATCH", help="An earlier batch that this continues.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Seal in N processes [one a processor].",
+)
 @statement_options
 @channel_option
 @with_context
@@ -50,6 +56,7 @@ def anchor_batch(
     patients: str,
     handles: Path,
     after: str,
+    jobs: int | None,
     channel: str | None,
     **said: Any,
 ) -> None:
@@ -58,8 +65,8 @@ def anchor_batch(
     SOURCE is a folder (sub-folders named by a patient's handle hold that patient's records), an
     NDJSON file of FHIR resources or of {"file": …, "patient": …, "labels": […]}, or a list of
     paths (- is standard input). One Merkle root goes on the ledger; the proofs stay here, and
-    'record prove' writes any of them. Interrupted, run it again with the same --handles: it goes
-    on where it stopped.
+    'record prove' writes any of them. Interrupted, run it again: it goes on where it stopped.
+    Run again later, it writes --handles anew and does nothing else.
     """
     from admin.procedures.care.batchsources import Defaults, read_entries, read_patients
 
@@ -70,14 +77,20 @@ def anchor_batch(
         async with open_health(context, channel) as session:
             with context.output.progress("batch", len(entries)) as progress:
                 return await _batches(session).anchor(
-                    entries, handles, previous=after, say=progress.step, progress=progress.reach
+                    entries,
+                    handles,
+                    previous=after,
+                    jobs=jobs or 0,
+                    say=progress.step,
+                    progress=progress.reach,
                 )
 
     done = context.run(work())
     context.output.result(
         done,
         f"✓ batch {done.batch}: {done.size} records anchored in block {done.block_number}\n"
-        + (f"  handles in {done.handles}" if done.handles else "  nothing was left to seal"),
+        + f"  handles in {done.handles}"
+        + ("" if done.sealed else "; nothing was left to seal"),
     )
 
 

@@ -37,7 +37,7 @@ RELEASE_WAIT = 20.0
     "proofs",
     multiple=True,
     metavar="FILE",
-    help="Where a record of a batch stands ('record place'); repeat.",
+    help="Where a record of a batch stands ('record place'), if no exchange can tell; repeat.",
 )
 @channel_option
 @with_context
@@ -51,6 +51,7 @@ def request(
 ) -> None:
     """Ask for RECORDs; the decision on consent is recorded, permit or deny.
 
+    Where the ledger has a record only by its batch, the exchanges are asked for its place in it.
     Prints the access's handle for 'record open'. A denial ends with exit code 4.
     """
     from chaincode import canonical

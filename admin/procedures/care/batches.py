@@ -2,30 +2,40 @@
 
 Each step is remembered before the next begins, so that an interrupted run is taken up where it
 stopped: leaf by leaf while sealing, then the tree, then the transaction, which names a batch that
-the ledger knows at most once.
+the ledger knows at most once. The handles of a batch's records follow from its seed: what a killed
+run sealed and could not note any more is sealed over, so that no file is left that no leaf names.
 """
 
+import contextlib
 import csv
+import os
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from admin.errors import get_chaincode_answer, input_error
+from admin.errors import FaultError, get_chaincode_answer, input_error
+from admin.exchange.place import batches_folder, store_url
 from admin.procedures.care.batchfiles import BatchFacts, BatchFolder, list_batches
-from admin.procedures.care.batchsources import BatchEntry, EntrySource, digest_entries
+from admin.procedures.care.batchsealing import (
+    SealingPlace,
+    choose_jobs,
+    cut_portions,
+    seal_portions,
+)
+from admin.procedures.care.batchsources import FINGERPRINT, BatchEntry, Entries
 from admin.procedures.care.records import Records
-from admin.procedures.care.sealer import HANDLE_BYTES, Sealer, open_sealer
+from admin.procedures.care.sealer import HANDLE_BYTES, open_sealer
 from admin.procedures.care.streaming import Progress, run_streaming
 from admin.procedures.networks.health import Health
-from chaincode.records import rules
 from chaincode.records.model import AnchoredBatch, Batch
 from network.client.errors import EvaluateError
 from network.client.profile import Profile, Surroundings
 
-FLUSH_EVERY = 512
-"""Records after which what was sealed is remembered; an interruption repeats at most so many."""
+FLUSH_EVERY = 4096
+"""Records after which what was sealed outlives a power failure."""
+SEED_BYTES = 32
 NOT_FOUND = 404
 
 Say = Callable[[str], None]
@@ -33,10 +43,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class AnchoredRecords:
-    """A batch on the ledger; `sealed` were sealed by this run, the rest by an earlier one.
-
-    `handles` is the file that was written, empty where nothing was left to seal.
-    """
+    """A batch on the ledger; `sealed` were sealed by this run, the rest by an earlier one."""
 
     batch: str
     root: bytes
@@ -58,10 +65,11 @@ class Batches:
 
     async def anchor(
         self,
-        entries: Sequence[BatchEntry],
+        entries: Entries,
         handles: Path,
         *,
         previous: str = "",
+        jobs: int = 0,
         say: Say,
         progress: Progress,
     ) -> AnchoredRecords:
@@ -69,29 +77,37 @@ class Batches:
 
         Args:
             entries: what to seal, in the order of the tree.
-            handles: the file that tells which source became which record (CSV, mode 0600).
+            handles: the file that tells which source became which record (CSV, mode 0600); it is
+                there once all are sealed.
             previous: an earlier batch of this organisation whose leaves come first in this one, so
                 that both are shown to be one growing log.
+            jobs: processes to seal in; 0 leaves it to us.
             say: told each stage.
             progress: told how many entries are sealed.
 
         Raises:
             FaultError: an entry is not valid; what was sealed before it stays and is not repeated.
         """
-        folder = self._find_or_begin(digest_entries(entries, previous), previous)
-        facts = folder.facts
-        begun = self._first_own(folder, facts)
-        done, sealed = folder.trim(), 0
+        with _whole_csv(handles) as names:
+            folder, done = self._find_or_begin(entries, previous)
+            facts = folder.facts
+            if facts.anchored:
+                for index, entry in enumerate(entries):
+                    names.writerow((entry.name, facts.record(index)))
+                sealed = 0
+            else:
+                place = await self._sealing_place()
+                say("sealing" if not done else f"sealing on after {done} records")
+                sealed = await run_streaming(
+                    lambda tell: self._seal(
+                        folder, entries, done, place, jobs or choose_jobs(len(entries)), names, tell
+                    ),
+                    progress,
+                )
         if not facts.anchored:
-            sealer = await open_sealer(
-                self.surroundings, self.profile, self.health, self.records.store
-            )
-            say("sealing" if done <= begun else f"sealing on after {done - begun} records")
-            sealed = await run_streaming(
-                lambda tell: self._seal(folder, sealer, entries, handles, begun, tell), progress
-            )
             say("building the tree")
             facts = await run_streaming(lambda tell: _build(folder, facts))
+            self._keep_retention(entries, facts)
             say("anchoring")
             facts = await self._submit(folder, facts)
         return AnchoredRecords(
@@ -101,22 +117,38 @@ class Batches:
             sealed=sealed,
             transaction_id=facts.transaction_id,
             block_number=facts.block_number,
-            handles=str(handles) if sealed else "",
+            handles=str(handles),
         )
 
     def list(self) -> list[BatchFacts]:
         """Return the organisation's batches here, finished or not."""
         return [folder.facts for folder in list_batches(self._folder)]
 
-    def _find_or_begin(self, sources: bytes, previous: str) -> BatchFolder:
-        for known in list_batches(self._folder):
-            if known.facts.sources == sources:
-                return known
+    # -- which batch ---------------------------------------------------
+
+    def _find_or_begin(self, entries: Entries, previous: str) -> tuple[BatchFolder, int]:
+        """Return the batch of these sources, and how many of them are sealed.
+
+        One that is anchored is theirs as long as none of them has changed since.
+        """
+        for folder in list_batches(self._folder):
+            facts = folder.facts
+            if (facts.sources, facts.previous) != (entries.digest, previous) or not facts.seed:
+                continue
+            same = _count_same(entries, folder.fingerprints())
+            if not facts.anchored:
+                return folder, self._settle(folder, facts, same)
+            if same == len(entries):
+                return folder, same
+        return self._begin(entries, previous), 0
+
+    def _begin(self, entries: Entries, previous: str) -> BatchFolder:
         batch = secrets.token_hex(HANDLE_BYTES)
         folder = BatchFolder(self._folder / batch)
         if previous:
             self._take_over(folder, previous)
-        folder.keep(BatchFacts(batch, sources, previous=previous))
+        seed = secrets.token_bytes(SEED_BYTES)
+        folder.keep(BatchFacts(batch, entries.digest, previous=previous, seed=seed))
         return folder
 
     def _take_over(self, folder: BatchFolder, previous: str) -> None:
@@ -128,60 +160,83 @@ class Batches:
             while block := old.read(1 << 20):
                 new.write(block)
 
-    def _first_own(self, folder: BatchFolder, facts: BatchFacts) -> int:
+    def _first_own(self, facts: BatchFacts) -> int:
         return BatchFolder(self._folder / facts.previous).facts.size if facts.previous else 0
+
+    def _settle(self, folder: BatchFolder, facts: BatchFacts, same: int) -> int:
+        """Return how many entries are sealed: noted whole, from sources that are still the same.
+
+        Of the last ones, which a power failure may have taken, the sealed files are looked at.
+        """
+        begun = self._first_own(facts)
+        done = min(folder.trim() - begun, same)
+        store = self.records.store
+        if not store.durable_at_once:
+            first = max(done - FLUSH_EVERY, 0)
+            for index, anchor in enumerate(folder.read_leaves(begun + first), first):
+                if index >= done or not store.holds(anchor.record, 1, anchor.size):
+                    done = min(done, index)
+                    break
+        for record in folder.cut(begun, done):
+            store.erase(record, 1)  # nobody was told its handle
+        return done
+
+    # -- sealing -------------------------------------------------------
+
+    async def _sealing_place(self) -> SealingPlace:
+        sealer = await open_sealer(self.surroundings, self.profile, self.health, self.records.store)
+        return SealingPlace(
+            self.surroundings.file,
+            self.profile.identity,
+            store_url(self.surroundings, self.profile.organization),
+            sealer.keys,
+        )
 
     def _seal(
         self,
         folder: BatchFolder,
-        sealer: Sealer,
-        entries: Sequence[BatchEntry],
-        handles: Path,
-        begun: int,
+        entries: Entries,
+        done: int,
+        place: SealingPlace,
+        jobs: int,
+        names: Any,
         tell: Progress,
     ) -> int:
         """Seal what is not sealed yet; returns how many were."""
-        done = self._settle(folder, handles, begun)
-        with ExitStack() as stack:
-            leaves = stack.enter_context(folder.leaves.open("ab"))
-            told = stack.enter_context(open(handles, "a", newline="", encoding="utf-8"))
-            handles.chmod(0o600)
-            names = csv.writer(told, lineterminator="\n")
-            if not done:
-                names.writerow(("source", "record"))
-            source = stack.enter_context(EntrySource())
-            for index in range(done, len(entries)):
-                entry = entries[index]
-                with source.open(entry) as content:
-                    sealed = sealer.seal(content, entry.options, durable=False)
-                leaves.write(rules.leaf_bytes(sealed.anchor) + b"\n")
-                names.writerow((entry.name, sealed.record))
-                if (index + 1) % FLUSH_EVERY == 0:
-                    told.flush()
-                    leaves.flush()
-                tell(index + 1)
-        self.records.store.flush()
-        return len(entries) - done
+        facts, store, count = folder.facts, self.records.store, done
 
-    def _settle(self, folder: BatchFolder, handles: Path, begun: int) -> int:
-        """Return how many entries are sealed, once leaves and handles agree on it.
+        def work() -> Iterator[tuple[BatchEntry, str]]:
+            for index, entry in enumerate(entries):
+                record = facts.record(index)
+                names.writerow((entry.name, record))
+                if index >= done:
+                    yield entry, record
 
-        They are written one after the other, so that a killed run may leave a few more of one.
-        """
-        leaves = folder.trim() - begun
-        rows = _count_rows(handles)
-        if rows is None and leaves > 0:
+        portions = seal_portions(place, cut_portions(work()), jobs, lambda: tell(count))
+        with folder.appending() as target, contextlib.closing(portions):
+            for sealed in portions:
+                marks = [entry.fingerprint for entry in sealed.portion.entries]
+                target.add(sealed.leaves, marks[: len(sealed.leaves)])
+                before, count = count, count + len(sealed.leaves)
+                tell(count)
+                if sealed.fault is not None:
+                    raise FaultError(sealed.fault)
+                if count // FLUSH_EVERY != before // FLUSH_EVERY:
+                    store.flush()
+        store.flush()
+        if count != len(entries):
             raise input_error(
-                "the file of handles does not go with what was sealed before",
-                "give the same --handles as the run that was interrupted",
-                str(handles),
+                "the sources changed while they were being sealed", "run it again", entries.source
             )
-        done = min(leaves, rows or 0)
-        for record in folder.cut(begun + done):
-            self.records.store.erase(record, 1)  # nobody was told its handle
-        if rows is not None and rows > done:
-            _cut_rows(handles, done)
-        return done
+        return count - done
+
+    def _keep_retention(self, entries: Entries, facts: BatchFacts) -> None:
+        until = entries.defaults.options.retain_until
+        if until is not None:
+            records = (facts.record(index) for index in range(len(entries)))
+            self.records.retention.keep_all(records, until)
+
+    # -- anchoring -----------------------------------------------------
 
     async def _submit(self, folder: BatchFolder, facts: BatchFacts) -> BatchFacts:
         anchored = await self._find_anchored(facts)
@@ -217,7 +272,7 @@ class Batches:
 
     @property
     def _folder(self) -> Path:
-        return self.records.folder / "batches"
+        return batches_folder(self.surroundings, self.profile.organization)
 
 
 def _build(folder: BatchFolder, facts: BatchFacts) -> BatchFacts:
@@ -227,16 +282,29 @@ def _build(folder: BatchFolder, facts: BatchFacts) -> BatchFacts:
     return facts
 
 
-def _count_rows(handles: Path) -> int | None:
-    """Return the rows below the heading, None if there is no file or nothing in it."""
-    if not handles.exists() or not handles.stat().st_size:
-        return None
-    with open(handles, newline="", encoding="utf-8") as file:
-        return sum(1 for _ in csv.reader(file)) - 1
+def _count_same(entries: Entries, fingerprints: bytes) -> int:
+    """Return how many entries, from the first on, are what they were when they were sealed."""
+    same = 0
+    for index, entry in enumerate(entries):
+        at = index * FINGERPRINT
+        if fingerprints[at : at + FINGERPRINT] != entry.fingerprint:
+            break
+        same += 1
+    return same
 
 
-def _cut_rows(handles: Path, count: int) -> None:
-    with open(handles, newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))[: count + 1]
-    with open(handles, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+@contextlib.contextmanager
+def _whole_csv(file: Path) -> Iterator[Any]:
+    """Write a CSV of sources and records, mode 0600; it is there once this ends well."""
+    partial = file.with_name(f".{file.name}.partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "w", newline="", encoding="utf-8") as told:
+            names = csv.writer(told, lineterminator="\n")
+            names.writerow(("source", "record"))
+            yield names
+        partial.replace(file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -7,14 +7,17 @@
 
 A patient comes from the line or folder, from `--patients` (a CSV `reference,handle` by which a
 resource's own reference to its patient is looked up), or from `--patient` for all.
+
+Entries are read anew each time they are gone through, so that a million of them take no memory.
 """
 
 import csv
 import hashlib
 import json
+import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,17 +29,24 @@ from admin.procedures.care.sealer import SealOptions
 from admin.procedures.care.sources import Source, open_source, read_resource_source
 
 _HANDLE = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
+FINGERPRINT = 8
+"""Bytes of an entry's fingerprint."""
 _FIELDS = frozenset({"file", "patient", "labels", "classes", "contexts"})
 
 
 @dataclass(frozen=True, slots=True)
 class BatchEntry:
-    """One record to be: a file, or the line of a file from `offset` on."""
+    """One record to be: a file, or the line of a file from `offset` on.
+
+    `fingerprint` differs once the content does: of a line its digest's first bytes, of a file those
+    of its size and time.
+    """
 
     name: str
     path: Path
     options: SealOptions
     size: int
+    fingerprint: bytes
     offset: int | None = None
 
 
@@ -48,20 +58,52 @@ class Defaults:
     patients: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_entries(source: str, defaults: Defaults) -> list[BatchEntry]:
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """What to seal, in order: read off its source each time it is gone through.
+
+    `digest` names these sources with what is said of them, whatever their content: by it a run over
+    them is known again.
+    """
+
+    source: str
+    defaults: Defaults
+    count: int
+    digest: bytes
+    lines: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[BatchEntry]:
+        """Yield the entries. Raises FaultError with the line or file that is wrong."""
+        return _read(self.source, self.defaults, self.lines)
+
+
+def read_entries(source: str, defaults: Defaults) -> Entries:
     """Return what to seal, in order. Raises FaultError with the line or file that is wrong."""
-    path = Path(source)
-    if source != "-" and not path.exists():
-        raise input_error("no such file or folder", "check the path", source)
-    if source != "-" and path.is_dir():
-        entries = list(_from_folder(path, defaults))
-    elif path.suffix == ".ndjson":
-        entries = list(_from_ndjson(path, defaults))
-    else:
-        entries = list(_from_list(source, defaults))
-    if not entries:
+    # Standard input is read once, so its lines are kept.
+    lines = tuple(sys.stdin.read().splitlines()) if source == "-" else None
+    digest, count = hashlib.sha256(), 0
+    for entry in _read(source, defaults, lines):
+        digest.update(f"{entry.name}\0{entry.options}\n".encode())
+        count += 1
+    if not count:
         raise input_error("there is nothing to seal", "name files, or a folder with files", source)
-    return entries
+    return Entries(source, defaults, count, digest.digest(), lines)
+
+
+def _read(source: str, defaults: Defaults, lines: tuple[str, ...] | None) -> Iterator[BatchEntry]:
+    path = Path(source)
+    if lines is not None:
+        return _from_list(source, Path(), enumerate(lines, 1), defaults)
+    if not path.exists():
+        raise input_error("no such file or folder", "check the path", source)
+    if path.is_dir():
+        return _from_folder(path, defaults)
+    if path.suffix == ".ndjson":
+        return _from_ndjson(path, defaults)
+    return _from_list(source, path.parent, _read_lines(path), defaults)
 
 
 def read_patients(file: str) -> dict[str, str]:
@@ -78,15 +120,6 @@ def read_patients(file: str) -> dict[str, str]:
             if _HANDLE.fullmatch(row[1]):  # the first line may be a heading
                 found[row[0]] = row[1]
     return found
-
-
-def digest_entries(entries: list[BatchEntry] | Any, previous: str) -> bytes:
-    """Return the digest by which a run over the same sources is known again."""
-    digest = hashlib.sha256(previous.encode())
-    for entry in entries:
-        told = f"{entry.name}\0{entry.offset}\0{entry.size}\0{entry.options}\n"
-        digest.update(told.encode())
-    return digest.digest()
 
 
 class EntrySource:
@@ -128,21 +161,36 @@ class EntrySource:
 
 
 def _from_folder(folder: Path, defaults: Defaults) -> Iterator[BatchEntry]:
-    for file in sorted(folder.rglob("*")):
-        inside = file.relative_to(folder)
-        if not file.is_file() or any(part.startswith(".") for part in inside.parts):
+    for inside in _walk(folder, ()):
+        handles = [part for part in inside[:-1] if _HANDLE.fullmatch(part)]
+        file = folder.joinpath(*inside)
+        yield _of_file("/".join(inside), file, handles[-1] if handles else "", defaults, str(file))
+
+
+def _walk(folder: Path, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the parts of the path of each file below, in order; what begins with a dot is not."""
+    with os.scandir(folder) as found:
+        inside = sorted((one.name, one.is_dir(follow_symlinks=False)) for one in found)
+    for name, is_folder in inside:
+        if name.startswith("."):
             continue
-        handles = [part for part in inside.parts[:-1] if _HANDLE.fullmatch(part)]
-        yield _of_file(str(inside), file, handles[-1] if handles else "", defaults, str(file))
+        if is_folder:
+            yield from _walk(folder / name, (*above, name))
+        elif (folder / name).is_file():
+            yield (*above, name)
 
 
-def _from_list(source: str, defaults: Defaults) -> Iterator[BatchEntry]:
-    text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    base = Path() if source == "-" else Path(source).parent
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            where = f"{source}:{number}"
-            yield _of_file(line, base / line.strip(), "", defaults, where)
+def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    with path.open(encoding="utf-8") as file:
+        yield from enumerate(file, 1)
+
+
+def _from_list(
+    source: str, base: Path, lines: Iterable[tuple[int, str]], defaults: Defaults
+) -> Iterator[BatchEntry]:
+    for number, line in lines:
+        if name := line.strip():
+            yield _of_file(name, base / name, "", defaults, f"{source}:{number}")
 
 
 def _from_ndjson(path: Path, defaults: Defaults) -> Iterator[BatchEntry]:
@@ -166,7 +214,8 @@ def _of_line(path: Path, line: bytes, number: int, offset: int, defaults: Defaul
         patient = _patient_of(told, defaults)
         options = _with_patient(patient, defaults, where)
         raw = line.rstrip(b"\r\n")
-        return BatchEntry(f"{path.name}:{number}", path, options, len(raw), offset)
+        mark = hashlib.sha256(raw).digest()[:FINGERPRINT]
+        return BatchEntry(f"{path.name}:{number}", path, options, len(raw), mark, offset)
     if unknown := set(told) - _FIELDS:
         raise input_error(
             f"{sorted(unknown)[0]!r} is no field of an entry",
@@ -183,7 +232,9 @@ def _of_line(path: Path, line: bytes, number: int, offset: int, defaults: Defaul
 def _of_file(name: str, file: Path, patient: str, defaults: Defaults, where: str) -> BatchEntry:
     if not file.is_file():
         raise input_error("no such file", "paths are seen from the list's folder", where)
-    return BatchEntry(name, file, _with_patient(patient, defaults, where), file.stat().st_size)
+    facts = file.stat()
+    mark = hashlib.sha256(f"{facts.st_size} {facts.st_mtime_ns}".encode()).digest()[:FINGERPRINT]
+    return BatchEntry(name, file, _with_patient(patient, defaults, where), facts.st_size, mark)
 
 
 def _merge(options: SealOptions, told: dict[str, Any], where: str) -> SealOptions:

@@ -14,12 +14,12 @@ from admin.exchange.custodian import Custodian
 from admin.exchange.errors import ExchangeError
 from admin.exchange.header import Header, encode_header
 from admin.exchange.pipes import piped
-from admin.exchange.place import exchange_folder, store_url
+from admin.exchange.place import batches_folder, exchange_folder, store_url
 from admin.exchange.rewrapping import rewrap
 from admin.exchange.sealing import read_header, unseal
 from admin.exchange.store import NotStored, RecordStore
 from admin.exchange.trust import ChannelTrust
-from admin.procedures.care.batchfiles import find_in_batches
+from admin.procedures.care.batchfiles import find_membership
 from admin.procedures.care.keys import open_keyring
 from admin.procedures.care.retention import Retention
 from admin.procedures.care.sealer import SealedRecord, SealOptions, open_sealer
@@ -258,8 +258,8 @@ class Records:
 
     def membership(self, record: str) -> Membership | None:
         """Return the proof that a record is in one of our batches, None for a single anchor."""
-        found = find_in_batches(self.folder / "batches", record)
-        return found[1] if found else None
+        folder = batches_folder(self._surroundings, self._profile.organization)
+        return find_membership(folder, record)
 
     def resolve(self, record: str) -> str:
         """Return the full handle of a record sealed here, from any unique beginning of it."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from admin.errors import input_error, refused_error
+from admin.errors import FaultError, get_chaincode_answer, input_error, refused_error
 from admin.exchange.errors import NotARecipient, SealBroken
-from admin.exchange.fetch import Wanted, fetch_record
+from admin.exchange.fetch import Wanted, fetch_record, locate_records
 from admin.exchange.header import Header, wrap_context
 from admin.exchange.keywrap import RecordSecret, unwrap_secret
 from admin.exchange.place import exchange_folder
@@ -21,19 +21,24 @@ from admin.procedures.care.streaming import Progress, run_streaming
 from admin.procedures.care.transport import open_exchange
 from admin.procedures.networks.health import Committed, Health
 from chaincode import canonical, commitment
+from chaincode.errors import InvalidArgument
 from chaincode.records.model import (
     Access,
     AccessApplication,
     AccessView,
     Membership,
     Receipt,
+    Record,
     RecordPage,
     RecordRef,
     Revocation,
 )
 from chaincode.table import PageRequest
+from network.client.errors import EvaluateError, NodeError
 from network.client.profile import Profile, Surroundings
 from network.topology.safefiles import write_file
+
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +72,15 @@ class Requests:
     ) -> Committed[Access]:
         """The decision on the records is on the ledger, permit or deny.
 
-        `memberships` bring in records of batches that nobody has changed since.
+        `memberships` bring in records of batches that nobody has changed since. Where such a record
+        comes without, the exchanges are asked for its place.
+
+        Raises:
+            FaultError: the ledger does not know a record, nor does an exchange.
         """
         await ensure_key(self._surroundings, self._profile, self._health)
         proofs = {one.anchor.record: one for one in memberships}
+        proofs |= await self._locate([name for name in records if name not in proofs])
         names = dict.fromkeys((*records, *proofs))
         refs = tuple(RecordRef(name, membership=proofs.get(name)) for name in names)
         application = AccessApplication(refs, purpose, action)
@@ -78,6 +88,42 @@ class Requests:
         for name, membership in proofs.items():
             write_file(self._kept(done.value.id, name), canonical.encode(membership))
         return done
+
+    async def _locate(self, records: list[str]) -> dict[str, Membership]:
+        """Return the places of the records that the ledger knows only by their batch."""
+        missing = [name for name in records if not await self._is_anchored(name)]
+        found: dict[str, Membership] = {}
+        silent = []
+        for organization in self._surroundings.topology.organizations:
+            left = [name for name in missing if name not in found]
+            if not left or organization.exchange is None:
+                continue
+            try:
+                places = await locate_records(
+                    await open_exchange(self._surroundings, self._profile, organization),
+                    self._health.channel_id,
+                    organization.msp_id,
+                    left,
+                    self._profile.signer,
+                )
+            except (NodeError, InvalidArgument):
+                silent.append(organization.name)
+            else:
+                found |= {one.anchor.record: one for one in places}
+        for name in missing:
+            if name not in found:
+                raise _unknown(name, silent)
+        return found
+
+    async def _is_anchored(self, record: str) -> bool:
+        try:
+            await self._health.evaluate("records:Get", record, result=Record)
+        except EvaluateError as failure:
+            answer = get_chaincode_answer(failure)
+            if answer is None or answer[0] != NOT_FOUND:
+                raise
+            return False
+        return True
 
     async def revoke(self, access: str, reason: str) -> Committed[Revocation]:
         """Nothing is released or handed out on the access any more."""
@@ -245,6 +291,15 @@ class Requests:
             )
             size, digest = write_plain(source, header, secret, target, anchored, tell)
         return header, size, digest
+
+
+def _unknown(record: str, silent: list[str]) -> FaultError:
+    remedy = "check the handle; of a record of a batch get its place, and name it with --proof"
+    if silent:
+        remedy += f" (no answer from the exchange of {', '.join(silent)})"
+    return input_error(
+        "no such record: the ledger does not have it, nor a batch of an exchange", remedy, record
+    )
 
 
 def write_plain(

@@ -1,10 +1,12 @@
 """Until when records are kept: one small file a record, `retention/<record>` with a day in it."""
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from network.topology.safefiles import write_file
+from network.topology.safefiles import make_folder, write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,13 @@ class Retention:
     def keep(self, record: str, until: date) -> None:
         """The record is kept up to and including this day."""
         write_file(self.folder / record, f"{until.isoformat()}\n".encode())
+
+    def keep_all(self, records: Iterable[str], until: date) -> None:
+        """Each of the records, of which there may be a million, is kept up to and with this day."""
+        make_folder(self.folder)
+        for record in records:
+            (self.folder / record).write_text(f"{until.isoformat()}\n")
+        os.sync()
 
     def until(self, record: str) -> date | None:
         """Return the record's last day, None if it has none."""

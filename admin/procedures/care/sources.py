@@ -5,6 +5,7 @@ passes as a stream, however long it is.
 """
 
 import io
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,13 @@ BINARY = "application/octet-stream"
 MAX_RESOURCE = 64 * 1024 * 1024
 """Bytes of a single FHIR resource; longer exports are NDJSON, sealed as they are."""
 
+_SPACE = rb"[ \t\r\n]*"
+_OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?" + _SPACE + rb"\{" + _SPACE + rb"(?:[\"}]|\Z)")
+"""JSON's object. A brace alone may as well begin a letter in RTF, or an image."""
+
 _SUFFIXES = {
+    ".json": FHIR_JSON,
+    ".rtf": "application/rtf",
     ".ndjson": FHIR_NDJSON,
     ".dcm": "application/dicom",
     ".pdf": "application/pdf",
@@ -84,7 +91,7 @@ def _read_source(name: str, stream: io.BufferedReader, size: int | None, media_t
 
 
 def _begins_object(stream: io.BufferedReader) -> bool:
-    return stream.peek(1).lstrip(b" \t\r\n\xef\xbb\xbf")[:1] == b"{"
+    return _OBJECT.match(stream.peek(1)) is not None
 
 
 def _peekable(stream: BinaryIO) -> io.BufferedReader:

@@ -11,7 +11,7 @@ import pytest
 from admin.procedures.care.batchfiles import (
     BatchFacts,
     BatchFolder,
-    find_in_batches,
+    find_membership,
     write_leaves,
 )
 from chaincode import merkle
@@ -59,7 +59,8 @@ def test_every_record_is_found_and_proven(tmp_path: Path, count: int) -> None:
             facts.batch, number, anchor, tuple(tree.build_inclusion_proof(number))
         )
         rules.validate_membership(membership, ledger_has(facts))
-    assert batch.find("f" * 32) is None
+    for other in ("f" * 32, handle(0)[:8] + "0" * 24, "", "Jane Doe", "ab_c" * 8, "AB" * 16):
+        assert batch.find(other) is None
     # Two hashes a leaf and its offset, whatever the depth of the tree.
     size = (batch.folder / "tree.bin").stat().st_size + (
         batch.folder / "offsets.bin"
@@ -108,15 +109,39 @@ def test_a_half_written_leaf_is_dropped(tmp_path: Path) -> None:
     batch.leaves.write_bytes(whole + b'{"classes":[],"comm')
     assert batch.trim() == 3
     assert batch.leaves.read_bytes() == whole
-    assert batch.cut(1) == [handle(1), handle(2)]
+    assert batch.cut(0, 1) == [handle(1), handle(2)]
     assert batch.trim() == 1
+
+
+def test_fingerprints_are_cut_with_their_leaves(tmp_path: Path) -> None:
+    batch = BatchFolder(tmp_path / "b")
+    leaves = [rules.leaf_bytes(anchor) for anchor in anchors(5)]
+    marks = [bytes([n]) * 8 for n in range(3)]
+    with batch.appending() as writer:
+        writer.add(leaves[2:4], marks[:2])
+        writer.add(leaves[4:], marks[2:])
+    assert batch.fingerprints() == b"".join(marks)
+    assert [one.record for one in batch.read_leaves(1)] == [handle(3), handle(4)]
+    assert batch.cut(1, 1) == [handle(4)]
+    assert batch.fingerprints() == marks[0]
+    assert batch.trim() == 2
+
+
+def test_handles_follow_from_the_seed_and_from_nothing_else(tmp_path: Path) -> None:
+    facts = BatchFacts("b" * 32, b"s" * 32, seed=b"1" * 32)
+    found = {facts.record(index) for index in range(1000)}
+    assert len(found) == 1000
+    assert all(len(bytes.fromhex(record)) == 16 for record in found)
+    again = replace(facts, batch="c" * 32, sources=b"t" * 32, size=9)
+    assert again.record(7) == facts.record(7)
+    assert replace(facts, seed=b"2" * 32).record(7) != facts.record(7)
 
 
 def test_only_an_anchored_batch_proves_anything(tmp_path: Path) -> None:
     batch = built(tmp_path, 5)
-    found = find_in_batches(tmp_path, handle(4))
+    found = find_membership(tmp_path, handle(4))
     assert found is not None
-    assert found[1].index == 4
+    assert found.index == 4
     batch.keep(replace(batch.facts, transaction_id=""))
-    assert find_in_batches(tmp_path, handle(4)) is None
-    assert find_in_batches(tmp_path / "none", handle(4)) is None
+    assert find_membership(tmp_path, handle(4)) is None
+    assert find_membership(tmp_path / "none", handle(4)) is None

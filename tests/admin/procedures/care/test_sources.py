@@ -12,7 +12,6 @@ from admin.procedures.care import sources
 from admin.procedures.care.batchsources import (
     Defaults,
     EntrySource,
-    digest_entries,
     read_entries,
     read_patients,
 )
@@ -28,11 +27,16 @@ def test_json_is_a_resource_and_anything_else_a_stream(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_bytes(b"\n " + RESOURCE)
     (tmp_path / "scan.dcm").write_bytes(b"{not json at all")
     (tmp_path / "plain").write_bytes(b"plain")
+    (tmp_path / "letter").write_bytes(rb"{\rtf1\ansi")
     with open_source(str(tmp_path / "r.json")) as source:
         assert source.media_type == "application/fhir+json"
         assert source.resource is not None
         assert source.stream.read() == b"\n " + RESOURCE
-    for name, media in (("scan.dcm", "application/dicom"), ("plain", "application/octet-stream")):
+    for name, media in (
+        ("scan.dcm", "application/dicom"),
+        ("plain", "application/octet-stream"),
+        ("letter", "application/octet-stream"),
+    ):
         with open_source(str(tmp_path / name)) as source:
             assert source.media_type == media
             assert source.resource is None
@@ -82,7 +86,7 @@ def test_a_folder_is_read_in_order_and_tells_whose_it_is(tmp_path: Path) -> None
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)
-    entries = read_entries(str(tmp_path), defaults("c" * 32))
+    entries = list(read_entries(str(tmp_path), defaults("c" * 32)))
     assert [(entry.name, entry.options.patient[0]) for entry in entries] == [
         ("4.bin", "c"),
         (f"{ANNA}/1.bin", "a"),
@@ -103,7 +107,7 @@ def test_lines_are_resources_or_entries(tmp_path: Path) -> None:
     ]
     source = tmp_path / "all.ndjson"
     source.write_text("\n\n".join(map(json.dumps, lines)))
-    entries = read_entries(str(source), defaults(**{"Patient/7": ANNA}))
+    entries = list(read_entries(str(source), defaults(**{"Patient/7": ANNA})))
     assert [entry.options.patient for entry in entries] == [ANNA, BERT, ANNA]
     assert entries[1].options.labels == ("R", "PSY")
     assert entries[0].options.labels == ("N",)
@@ -147,16 +151,33 @@ def test_a_list_names_files_from_its_own_folder(tmp_path: Path) -> None:
 
 
 def test_the_same_sources_are_known_again_and_others_are_not(tmp_path: Path) -> None:
+    def marks(patient: str = ANNA) -> tuple[bytes, list[bytes]]:
+        entries = read_entries(str(tmp_path), defaults(patient))
+        return entries.digest, [entry.fingerprint for entry in entries]
+
     (tmp_path / "a.bin").write_bytes(b"a")
-    first = read_entries(str(tmp_path), defaults(ANNA))
-    assert digest_entries(first, "") == digest_entries(
-        read_entries(str(tmp_path), defaults(ANNA)), ""
-    )
-    other = {digest_entries(first, "c" * 32), digest_entries(first, "")}
-    other.add(digest_entries(read_entries(str(tmp_path), defaults(BERT)), ""))
-    (tmp_path / "a.bin").write_bytes(b"aa")
-    other.add(digest_entries(read_entries(str(tmp_path), defaults(ANNA)), ""))
-    assert len(other) == 4
+    digest, (mark,) = marks()
+    assert marks() == (digest, [mark])
+    assert marks(BERT)[0] != digest
+    (tmp_path / "a.bin").write_bytes(b"aa")  # the same sources, whose content changed
+    changed, (other,) = marks()
+    assert changed == digest
+    assert other != mark
+    (tmp_path / "b.bin").write_bytes(b"b")
+    assert marks()[0] != digest
+
+
+def test_entries_are_read_anew_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "all.ndjson"
+    source.write_bytes(RESOURCE + b"\n" + RESOURCE)
+    entries = read_entries(str(source), defaults(ANNA))
+    assert len(entries) == 2
+    assert list(entries) == list(entries)
+    (tmp_path / "a.bin").write_bytes(b"a")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a.bin\n"))
+    entries = read_entries("-", defaults(ANNA))
+    assert [entry.name for entry in entries] == [entry.name for entry in entries] == ["a.bin"]
 
 
 def test_a_table_of_patients_is_read_with_or_without_a_heading(tmp_path: Path) -> None:
@@ -179,4 +200,6 @@ def test_retention_ends_after_its_last_day(tmp_path: Path) -> None:
     assert retention.expired(date(2030, 1, 1)) == [(ANNA, date(2029, 12, 31))]
     retention.forget(ANNA)
     assert retention.until(ANNA) is None
+    retention.keep_all([ANNA, "c" * 32], date(2040, 1, 1))
+    assert retention.until(ANNA) == retention.until("c" * 32) == date(2040, 1, 1)
     assert retention.expired(date(2030, 1, 2)) == [(BERT, date(2030, 1, 1))]
