@@ -9,7 +9,7 @@ voided it, or the payer confirmed what it decided.
 from __future__ import annotations
 
 from chaincode.claims import store
-from chaincode.claims.model import Claim, LaterClaim, Reexamination, ReexaminationPage
+from chaincode.claims.model import Claim, Reexamination, ReexaminationPage
 from chaincode.claims.states import Action, Status
 from chaincode.contract import Context
 from chaincode.table import PageRequest
@@ -31,9 +31,7 @@ async def list_later(ctx: Context, claim: str) -> list[Claim]:
     return [one for one in held.values() if one.status not in _GONE]
 
 
-async def flag_later(
-    ctx: Context, claim: Claim, action: Action, instead: str = ""
-) -> tuple[LaterClaim, ...]:
+async def flag_later(ctx: Context, claim: Claim, action: Action, instead: str = "") -> list[Claim]:
     """The claims that rest on this one wait in their payers' queues; answers which they are."""
     later = await list_later(ctx, claim.claim)
     for one in later:
@@ -47,7 +45,7 @@ async def flag_later(
             instead=instead,
         )
         await store.REEXAMINATIONS.put(ctx, waiting, one.payer, one.claim)
-    return tuple(LaterClaim(one.claim, one.payer) for one in later)
+    return later
 
 
 async def settle(ctx: Context, claim: Claim) -> None:

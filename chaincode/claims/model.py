@@ -353,14 +353,6 @@ class ClaimPage:
 
 
 @dataclass(frozen=True, slots=True)
-class LaterClaim:
-    """A claim of a later payer that rests on another one's decision."""
-
-    claim: str
-    payer: str
-
-
-@dataclass(frozen=True, slots=True)
 class Reexamination:
     """A claim whose payer has to look again: the decision that it rests on has changed.
 
@@ -389,7 +381,7 @@ class ReexaminationPage:
 class ClaimEvent:
     """The payload of a claim's events: handles and codes.
 
-    `later` are the claims of later payers that rest on this one's decision and wait to be examined
+    `later` are the claims of `later_payers` that rest on this one's decision and wait to be examined
     again, for it has changed.
     """
 
@@ -401,7 +393,8 @@ class ClaimEvent:
     version: int
     outcome: Outcome | None = None
     codes: tuple[str, ...] = ()
-    later: tuple[LaterClaim, ...] = ()
+    later: tuple[str, ...] = ()
+    later_payers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -18,7 +18,6 @@ from chaincode.claims.model import (
     EvidenceRef,
     Filing,
     Fingerprints,
-    LaterClaim,
     Notice,
     Reason,
     Room,
@@ -266,7 +265,7 @@ def step_of(claim: Claim, action: str, msp_id: str, user: str, committed: bytes 
     )
 
 
-def event_of(claim: Claim, later: tuple[LaterClaim, ...] = ()) -> ClaimEvent:
+def event_of(claim: Claim, later: Sequence[Claim] = ()) -> ClaimEvent:
     """Return the payload of the claim's events."""
     return ClaimEvent(
         claim=claim.claim,
@@ -280,7 +279,8 @@ def event_of(claim: Claim, later: tuple[LaterClaim, ...] = ()) -> ClaimEvent:
             "-".join(part for part in (reason.group, reason.carc, reason.rarc) if part)
             for reason in claim.reasons
         ),
-        later=later,
+        later=tuple(one.claim for one in later),
+        later_payers=tuple(sorted({one.payer for one in later})),
     )
 
 

@@ -168,8 +168,8 @@ async def test_a_decision_that_changes_on_appeal_is_looked_at_by_the_later_payer
     await care.submit(
         care.adjudicator, "claims:DecideAppeal", change(3), False, transient=by_hand(150_00)
     )
-    later = {"claim": handle("second"), "payer": OTHER_PAYER}
-    assert json.loads(care.sim.events[-1].payload)["later"] == [later]
+    told = json.loads(care.sim.events[-1].payload)
+    assert (told["later"], told["laterPayers"]) == ([handle("second")], [OTHER_PAYER])
     (one,) = await waiting(care)
     assert (one["claim"], one["primary"], one["action"]) == (
         handle("second"),
