@@ -318,6 +318,45 @@ def use(context: Context, name: str) -> None:
     context.output.result({"name": found.name}, f"✓ acting as {found.name} from now on")
 
 
+@group.command(
+    examples=[
+        'eval "$(medfabric identity env GeneralHospital/Admin)" && peer channel list',
+        "medfabric identity env --for samples",
+        "medfabric identity env --dotenv > .env",
+    ]
+)
+@click.argument("name", metavar="ORG/USER", required=False)
+@click.option(
+    "--for",
+    "audience",
+    type=click.Choice(["tools", "samples"]),
+    default="tools",
+    show_default=True,
+    help="Fabric's command line, or the gateway applications of Fabric's samples.",
+)
+@click.option("--dotenv", is_flag=True, help="Lines NAME=value, for Compose and editors.")
+@with_context
+def env(context: Context, name: str | None, audience: str, dotenv: bool) -> None:
+    """Print the shell variables by which Fabric's own programs act as ORG/USER.
+
+    Without a name, as who acts now. FABRIC_CFG_PATH, CORE_PEER_* are what 'peer' reads;
+    ORDERER_ADDRESS, ORDERER_CA and ORDERER_ADMIN_* go into the flags of 'peer' and 'osnadmin'.
+    """
+    import shlex
+
+    from admin.procedures.networks import connections
+
+    found = context.wallet.find(name or context.identity_name())
+    build = {
+        "tools": connections.build_tool_environment,
+        "samples": connections.build_sample_environment,
+    }[audience]
+    variables = build(context.surroundings, found)
+    prefix, quote = ("", str) if dotenv else ("export ", shlex.quote)
+    lines = [f"{prefix}{variable}={quote(value)}" for variable, value in variables.items()]
+    context.output.result(variables, "\n".join(lines))
+
+
 def _list_registered(context: Context, organization: str) -> None:
     from admin.procedures.networks import enrolment
 

@@ -38,10 +38,11 @@ _OUT = click.option(
         "medfabric org add RuralClinic",
         "medfabric org add Lab --msp lab/msp --msp-id LabMSP --anchor peer0.lab.example:7051",
         "medfabric org remove RuralClinic --yes",
+        "medfabric org profile CityClinic -o connection-clinic.json",
     ],
 )
 def group() -> None:
-    """Organisations of a channel: add, remove, list, show.
+    """Organisations of a channel: add, remove, list, show, connect.
 
     Taking one in or letting one go changes the channel's configuration, which most members'
     administrators must sign (the Admins policy). Those whose keys are on this machine sign at
@@ -83,6 +84,41 @@ def show(context: Context, organization: str, channel: str | None) -> None:
         output.table(["setting", "value"], sorted(found.settings.items()))
 
     context.output.result(found, display)
+
+
+@group.command(
+    examples=[
+        "medfabric org profile GeneralHospital > connection-hospital.json",
+        "medfabric org profile GeneralHospital -o connection-hospital.json",
+    ]
+)
+@click.argument("organization", metavar="ORG")
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to [standard output].",
+)
+@with_context
+def profile(context: Context, organization: str, target: Path | None) -> None:
+    """Print ORG's connection profile (JSON) for Fabric's older SDKs and tools.
+
+    It holds addresses and TLS certificates of ORG's peers and CA and of the orderers, and no key.
+    """
+    import json
+
+    from admin.procedures.networks.connections import build_connection_profile
+
+    member = context.topology.organization(context.wallet.member(organization).name)
+    found = build_connection_profile(context.surroundings, member)
+    text = json.dumps(found, indent=2)
+    if target is None:
+        context.output.result(found, text)
+        return
+    target.write_text(text + "\n")
+    context.output.result({"path": target}, f"✓ {target} written")
 
 
 @group.command(

@@ -89,7 +89,7 @@ class Wallet:
         wanted, slash, user = name.partition("/")
         if not slash or not wanted or not user:
             raise ProfileError(
-                f"{name!r} names no identity", "write Organization/user, such as UnitedPayer/admin"
+                f"{name!r} names no identity", "write Organization/user, such as UnitedPayer/Admin"
             )
         member = self.member(wanted)
         known = [one for one in self.identities() if one.organization == member.name]
@@ -103,7 +103,7 @@ class Wallet:
         raise ProfileError(
             f"{member.name} has no user {user!r} on this machine",
             f"{hint}here are: {there}; enrol with: "
-            f"medfabric identity enroll {user} --as {member.name}/admin",
+            f"medfabric identity enroll {member.name}/{user} --as {member.name}/Admin",
         )
 
     def open(
