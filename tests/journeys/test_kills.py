@@ -1,9 +1,10 @@
-"""kill -9 at random under load, again and again: what a client was told stays told.
+"""kill -9 under load, again and again: what a client was told stays told.
 
-Any process of the network may be the victim: orderer, peers, CAs, chaincode servers, and the
-supervisor with all of them. Afterwards every acknowledged transaction is in every ledger with the
-code that the client saw, every chain is recomputed from its first block, all states are equal row
-for row. CRASH_KILLS says how many (`make crash`: 200), CRASH_SEED which ones.
+One process of every kind is a victim, then any at random: orderer, peers, CAs, chaincode servers,
+and the supervisor with all of them. Afterwards every acknowledged transaction is in every ledger
+with the code that the client saw, every chain is recomputed from its first block, all states are
+equal row for row, and the network goes on from them. CRASH_KILLS says how many (`make crash`: 200),
+CRASH_SEED which ones. Before, while the network is quiet, a peer with a snapshot to make is killed.
 """
 
 import asyncio
@@ -34,6 +35,8 @@ from tests.journeys.care import Care, running, write_network
 
 pytestmark = pytest.mark.network
 
+FIRST = ("orderer0.consortium", "peer0.hospital", "ca.clinic", "chaincode.payer")
+"""One of every kind."""
 KILLS = int(os.environ.get("CRASH_KILLS", "6"))
 SEED = int(os.environ.get("CRASH_SEED", "20260501"))
 CALLERS = 8
@@ -48,6 +51,8 @@ class Told:
     """What the clients saw."""
 
     codes: dict[str, int] = field(default_factory=dict)
+    handle: str = ""
+    """The last one that is known to be registered."""
     failures: Counter[str] = field(default_factory=Counter)
     victims: Counter[str] = field(default_factory=Counter)
     longest_silence: float = 0.0
@@ -65,6 +70,57 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Care]:
     with running(network):
         network.enroll("PatientTrust/registrar", role="service")
         yield network
+
+
+def test_a_snapshot_that_was_asked_for_outlives_its_peer(victim: Care) -> None:
+    """And what the command says of requests that are not right."""
+    peer = next(one for one in statuses(victim) if one["name"].startswith("peer0.hospital"))
+    name, block = peer["name"], peer["heights"]["care"] + 2
+    snapshot = ("channel", "snapshot")
+    told = victim.run(*snapshot, "request", "--block", str(block), "--peer", name).out
+    assert f"will make the snapshot at block {block}" in told
+    for arguments, code, expected in (
+        (("request", "--block", str(block), "--peer", name), 4, "duplicate snapshot request"),
+        (("request", "--block", "1", "--peer", name), 4, "cannot be less than the last committed"),
+        (("request", "--block", "-1"), 2, "--block"),
+        (("request", "--peer", "peer9"), 3, "peer9"),
+        (("request", "--channel", "nowhere"), 3, "nowhere"),
+        (("cancel", "9999", "--peer", name), 4, "no snapshot request exists for block number 9999"),
+        (("cancel",), 2, "BLOCK"),
+        (("list", "--channel", "nowhere"), 3, "nowhere"),
+    ):
+        refused = victim.run(*snapshot, *arguments, code=None)
+        assert (refused.code, expected in refused.err) == (code, True), (arguments, refused)
+    victim.run(*snapshot, "request", "--block", "9999", "--peer", name)
+    victim.run(*snapshot, "cancel", "9999", "--peer", name)
+
+    os.kill(peer["pid"], signal.SIGKILL)
+    wait_until_whole(victim)
+    pending = {one["peer"]: one["blocks"] for one in victim.result(*snapshot, "list")}
+    assert pending.pop(name) == [block]
+    assert not any(pending.values())
+    while not get_completed(victim, name):
+        register(victim)
+    register(victim)  # the next block waits for the snapshot to be whole
+    (made,) = get_completed(victim, name)
+    shown = victim.result(*snapshot, "show", str(made))
+    assert (shown["channel"], shown["lastBlock"]) == ("care", block)
+    assert not any(one["blocks"] for one in victim.result(*snapshot, "list"))
+    again = victim.run(*snapshot, "request", "--peer", name)
+    assert "is made in" in again.out
+    repeated = victim.run(*snapshot, "request", "--peer", name, code=4)
+    assert "snapshot already generated for block number" in repeated.err
+
+
+def register(care: Care) -> None:
+    """Somebody new is registered, which makes a block."""
+    handle = secrets.token_hex(16)
+    care.run("patient", "register", "--handle", handle, "--as", "PatientTrust/registrar")
+
+
+def get_completed(care: Care, peer: str) -> list[Path]:
+    """The snapshots that a peer has made."""
+    return sorted((Layout(care.network).node(peer) / "snapshots" / "completed" / "care").glob("*"))
 
 
 def test_what_was_acknowledged_outlives_any_kill(victim: Care) -> None:
@@ -90,6 +146,11 @@ def test_what_was_acknowledged_outlives_any_kill(victim: Care) -> None:
         f"silence {told.longest_silence:.1f} s\n"
     )
     assert len(told.codes) > KILLS
+    victim.run("network", "up")
+    heights = {one["heights"]["care"] for one in statuses(victim) if one.get("heights")}
+    assert heights == {len(ledgers[peers[0]]["blocks"])}
+    for organization in ("GeneralHospital", "CityClinic", "UnitedPayer", "PatientTrust"):
+        victim.run("patient", "show", told.handle, "--as", f"{organization}/Admin")
 
 
 async def kill_under_load(care: Care) -> Told:
@@ -125,6 +186,8 @@ async def call(surroundings: Surroundings, number: int, told: Told, over: asynci
                 await asyncio.sleep(0.2)
             else:
                 told.add(status.transaction_id, status.code)
+                if status.successful:
+                    told.handle = registration["handle"]
 
 
 async def kill(care: Care, told: Told) -> None:
@@ -137,7 +200,9 @@ async def kill(care: Care, told: Told) -> None:
             told.victims[SUPERVISOR] += 1
             continue
         states = {one.name: one.process for one in processplan.load_report(run)}
-        name = chance.choice(sorted(states))
+        done = sum(told.victims.values())
+        choice = [one for one in states if done < len(FIRST) and one.startswith(FIRST[done])]
+        name = chance.choice(choice or sorted(states))
         process: Process | None = states[name]
         if process is not None and process.signal(signal.SIGKILL):
             told.victims[name] += 1
