@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chaincode.audit.model import LogAnchor, ReviewItem
 from chaincode.claims.model import BatchSubmitted, ClaimEvent, Registration, TableVersion
-from chaincode.consent.model import BreakGlassDeclared, BreakGlassReviewed, ConsentChanged
+from chaincode.consent.messages import BreakGlassDeclared, BreakGlassReviewed, ConsentChanged
 from chaincode.directory.model import (
     DelegationChanged,
     KeyPublished,

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from admin.procedures.care.consents import Draft
     from admin.procedures.networks.health import Committed
-    from chaincode.consent.model import Consent, ConsentReceipt, DataItem, Decision
+    from chaincode.consent.messages import ConsentReceipt
+    from chaincode.consent.model import Consent, DataItem, Decision
 
 group = Group(
     "consent",
@@ -257,7 +258,8 @@ def check(
     else.
     """
     from chaincode import canonical
-    from chaincode.consent.model import Decision, EvaluationRequest
+    from chaincode.consent.messages import EvaluationRequest
+    from chaincode.consent.model import Decision
 
     async def work() -> "Decision":
         async with open_health(context, channel) as session:
@@ -286,7 +288,7 @@ def explain(
 ) -> None:
     """As check, and why, in words."""
     from chaincode import canonical
-    from chaincode.consent.model import EvaluationRequest, Explanation
+    from chaincode.consent.messages import EvaluationRequest, Explanation
 
     async def work() -> "Explanation":
         async with open_health(context, channel) as session:
@@ -334,7 +336,8 @@ def break_glass(
     import secrets
 
     from chaincode import canonical
-    from chaincode.consent.model import BreakGlassGrant, BreakGlassRequest
+    from chaincode.consent.messages import BreakGlassRequest
+    from chaincode.consent.model import BreakGlassGrant
 
     if not yes:
         click.confirm(
@@ -374,7 +377,8 @@ def break_glass(
 def review(context: Context, grant_id: str, outcome: str, channel: str | None) -> None:
     """Close the review of a declared emergency; ends it at once unless it was justified."""
     from chaincode import canonical
-    from chaincode.consent.model import BreakGlassGrant, ReviewOutcome, ReviewRequest
+    from chaincode.consent.messages import ReviewRequest
+    from chaincode.consent.model import BreakGlassGrant, ReviewOutcome
 
     async def work() -> "Committed[BreakGlassGrant]":
         async with open_health(context, channel) as session:
@@ -439,7 +443,7 @@ def _read_draft(
 ) -> "Draft":
     from admin.fhir.reading import read_source
     from admin.procedures.care.consents import read_draft, read_handles
-    from chaincode.consent.fhir import Dialect
+    from chaincode.consent.provisions import Dialect
 
     known = read_handles(handles)
     draft = read_draft(read_source(file), patient, Dialect(dialect), known)

@@ -10,28 +10,30 @@ from chaincode.access import anyone, attribute, role
 from chaincode.audit import trail
 from chaincode.audit.model import AuditEntry, Kind, ReviewItem, ReviewKind
 from chaincode.consent import access, explain, lifecycle
-from chaincode.consent.model import (
-    AccessRequest,
+from chaincode.consent.messages import (
     AmendRequest,
-    Author,
     BreakGlassDeclared,
-    BreakGlassGrant,
     BreakGlassRequest,
     BreakGlassReviewed,
-    Capacity,
-    Consent,
     ConsentChanged,
     ConsentPage,
-    ConsentPlace,
     ConsentReceipt,
-    Decision,
     EvaluationRequest,
     Explanation,
     GrantList,
     GrantRequest,
-    Review,
     ReviewRequest,
     RevokeRequest,
+)
+from chaincode.consent.model import (
+    AccessRequest,
+    Author,
+    BreakGlassGrant,
+    Capacity,
+    Consent,
+    ConsentPlace,
+    Decision,
+    Review,
 )
 from chaincode.contract import Context, Contract, query, transaction
 from chaincode.directory import registry

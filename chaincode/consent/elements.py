@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from enum import StrEnum
 from typing import Any
 
 from chaincode.errors import InvalidArgument
@@ -55,8 +56,19 @@ CODING = _ELEMENT | {"system", "version", "code", "display", "userSelected"}
 REFERENCE = _ELEMENT | {"reference", "type", "identifier", "display"}
 
 
+class FhirVersion(StrEnum):
+    """The release that a resource is written in."""
+
+    R4 = "R4"
+    R5 = "R5"
+
+
 class MalformedConsent(InvalidArgument):
     """The resource is no Consent that can be enforced; the text names the element."""
+
+
+class AmbiguousConsent(MalformedConsent):
+    """The resource can be read in more than one way; the text names the element and a remedy."""
 
 
 def validate_root(resource: Mapping[str, Any], known: frozenset[str], release: str) -> None:

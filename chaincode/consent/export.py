@@ -10,8 +10,8 @@ from typing import Any
 
 from chaincode.consent import codes
 from chaincode.consent.elements import OBLIGATION
-from chaincode.consent.fhir import NAMES
 from chaincode.consent.model import Consent, Effect, Meaning, Party, Period, Rule, Status
+from chaincode.consent.provisions import NAMES
 from chaincode.errors import InvalidArgument
 
 _CATEGORY = {"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}

@@ -16,10 +16,10 @@ from typing import Any
 
 from chaincode.consent.compiled import CompiledConsent, compile_consent
 from chaincode.consent.dates import EARLIEST, open_date
-from chaincode.consent.elements import MalformedConsent
+from chaincode.consent.elements import AmbiguousConsent, MalformedConsent
 from chaincode.consent.explain import explain
 from chaincode.consent.export import build_r4, build_r5
-from chaincode.consent.fhir import AmbiguousConsent, Dialect, normalise
+from chaincode.consent.fhir import normalise
 from chaincode.consent.levels import Level, find_level
 from chaincode.consent.lifecycle import directive_digest, validate_directive
 from chaincode.consent.model import (
@@ -34,6 +34,7 @@ from chaincode.consent.model import (
     Decision,
     Verdict,
 )
+from chaincode.consent.provisions import Dialect
 from chaincode.consent.rules import evaluate
 
 __all__ = [

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 from chaincode import canonical
 from chaincode.consent import codes
 from chaincode.consent.compiled import compile_consent
+from chaincode.consent.messages import BreakGlassRequest, RevokeRequest
 from chaincode.consent.model import (
     Author,
     BreakGlassGrant,
-    BreakGlassRequest,
     Capacity,
     Consent,
     DataReference,
@@ -26,7 +26,6 @@ from chaincode.consent.model import (
     Meaning,
     Party,
     Review,
-    RevokeRequest,
     Rule,
     Status,
 )

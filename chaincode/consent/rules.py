@@ -22,7 +22,6 @@ from chaincode.consent.compiled import (
     Asker,
     CompiledConsent,
     CompiledRule,
-    MalformedDirective,
     compile_consent,
 )
 from chaincode.consent.model import (
@@ -33,16 +32,14 @@ from chaincode.consent.model import (
     DataItem,
     Decision,
     Effect,
-    ItemDecision,
     Match,
     Obligation,
     Status,
     Verdict,
 )
+from chaincode.consent.rulings import Ruling, sum_up
 
 WHOLE_RECORD = DataItem(category=True)
-_DISCLOSURES_ACCOUNTED = "45 CFR 164.528"
-_MINIMUM_NECESSARY = "45 CFR 164.502(b)"
 
 
 def evaluate(
@@ -65,7 +62,7 @@ def evaluate(
         rulings = [case.rule_on(Asked(item)) for item in request.data or (WHOLE_RECORD,)]
     except ValueError as error:
         return _undecided((str(error),), now, policy)
-    return _sum_up(case, rulings)
+    return sum_up(rulings, request.purpose, now, policy)
 
 
 def check_request(request: AccessRequest) -> tuple[str, ...]:
@@ -82,18 +79,6 @@ def check_request(request: AccessRequest) -> tuple[str, ...]:
     if request.action not in codes.ACTIONS:
         problems.append(f"action: expected one of {', '.join(sorted(codes.ACTIONS))}")
     return tuple(problems)
-
-
-@dataclass(slots=True)
-class Ruling:
-    """The verdict on one item while the decision is put together."""
-
-    verdict: Verdict
-    match: Match
-    obligations: tuple[Obligation, ...] = ()
-    permits: tuple[CompiledConsent, ...] = ()
-    findings: Sequence[Finding] = ()
-    part_2: bool = False
 
 
 @dataclass(slots=True)
@@ -338,76 +323,3 @@ def _undecided(problems: tuple[str, ...], now: datetime, policy: ConsentPolicy) 
         decided_at=now,
         problems=problems,
     )
-
-
-def _sum_up(case: _Case, rulings: list[Ruling]) -> Decision:
-    """Return the one decision over all items: any permit permits, with the rest redacted."""
-    decisive = next((r for r in rulings if r.verdict is Verdict.PERMIT), None)
-    obligations: tuple[Obligation, ...] = ()
-    if decisive is not None:
-        obligations = _obligations(case, rulings)
-    else:
-        decisive = next((r for r in rulings if r.verdict is Verdict.INDETERMINATE), None)
-        decisive = decisive or next((r for r in rulings if r.verdict is Verdict.DENY), rulings[0])
-    applicable: dict[str, Match] = {}
-    problems: dict[str, None] = {}
-    for ruling in rulings:
-        for finding in ruling.findings:
-            applicable.setdefault(finding.consent.consent.id, finding.consent.match)
-            if finding.consent.problem:
-                problems.setdefault(f"{finding.consent.consent.id}: {finding.consent.problem}")
-    return Decision(
-        verdict=decisive.verdict,
-        match=decisive.match,
-        algorithm=case.policy.combining,
-        implicit_policy=case.policy.implicit,
-        policy_version=case.policy.version,
-        decided_at=case.now,
-        obligations=obligations,
-        items=tuple(ItemDecision(r.verdict, r.match) for r in rulings),
-        applicable=tuple(applicable.values()),
-        problems=tuple(problems),
-    )
-
-
-def _obligations(case: _Case, rulings: list[Ruling]) -> tuple[Obligation, ...]:
-    """Return what goes with the permit, in a fixed order, each obligation once."""
-    permitted = [r for r in rulings if r.verdict is Verdict.PERMIT]
-    refused = tuple(i for i, r in enumerate(rulings) if r.verdict is not Verdict.PERMIT)
-    found: list[Obligation] = []
-    if refused:
-        found.append(Obligation(REDACT, reason="not permitted", items=refused))
-    for ruling in permitted:
-        found.extend(ruling.obligations)
-        for consent in ruling.permits:
-            found.extend(
-                Obligation(code, reason=f"consent {consent.consent.id}")
-                for code in consent.consent.directive.obligations
-            )
-    found.extend(_lawful_obligations(case.request.purpose, permitted))
-    return tuple(dict.fromkeys(found))
-
-
-def _lawful_obligations(purpose: str, permitted: list[Ruling]) -> list[Obligation]:
-    """What regulation adds to a permit, whatever the consents say."""
-    found = []
-    in_family = codes.is_purpose_in
-    individual = in_family(purpose, codes.PATIENT_REQUEST)
-    treatment = in_family(purpose, codes.TREATMENT)
-    if not treatment and not individual:
-        found.append(Obligation("MINEC", reason=_MINIMUM_NECESSARY))
-    tpo = treatment or in_family(purpose, codes.PAYMENT) or in_family(purpose, codes.OPERATIONS)
-    if not tpo and not individual and any(not r.permits for r in permitted):
-        # Accounting excludes TPO, the individual, and what the patient authorised.
-        found.append(Obligation("AOD", reason=_DISCLOSURES_ACCOUNTED))
-    if any(r.part_2 for r in permitted):
-        found.append(Obligation("NORDSCLCD", reason="42 CFR 2.32"))
-        found.append(Obligation("PERSISTLABEL", reason="42 CFR 2.32"))
-    if any(r.match.path.startswith("break-glass:") for r in permitted) or (
-        purpose == codes.BREAK_GLASS
-    ):
-        found.append(Obligation("AUDIT", reason="break-glass review"))
-    return found
-
-
-__all__ = ["CompiledConsent", "MalformedDirective", "check_request", "compile_consent", "evaluate"]

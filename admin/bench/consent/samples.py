@@ -20,12 +20,12 @@ from chaincode.consent.model import (
     DataReference,
     Directive,
     Effect,
-    GrantRequest,
     Party,
     Period,
     Rule,
     Status,
 )
+from chaincode.consent.messages import GrantRequest
 from chaincode.directory.contract import DirectoryContract
 from chaincode.directory.model import Organization, OrganizationRole, PatientRegistration
 from chaincode.simulator import Simulator

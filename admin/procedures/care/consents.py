@@ -11,25 +11,17 @@ from admin.fhir.reading import Resource, SourceFile, parse_json, parse_resource,
 from admin.procedures.networks.health import Committed, Health
 from chaincode import commitment
 from chaincode.consent import export, lifecycle
-from chaincode.consent.elements import MalformedConsent
-from chaincode.consent.fhir import (
-    AmbiguousConsent,
-    Dialect,
-    FhirVersion,
-    UnknownReference,
-    normalise,
-    read_version,
-)
-from chaincode.consent.model import (
+from chaincode.consent.elements import AmbiguousConsent, FhirVersion, MalformedConsent
+from chaincode.consent.fhir import normalise, read_version
+from chaincode.consent.messages import (
     AmendRequest,
-    Consent,
     ConsentPage,
     ConsentReceipt,
-    Directive,
     GrantRequest,
     RevokeRequest,
-    Status,
 )
+from chaincode.consent.model import Consent, Directive, Status
+from chaincode.consent.provisions import Dialect, UnknownReference
 from chaincode.errors import InvalidArgument
 from chaincode.table import PageRequest
 from network.client.profile import Surroundings

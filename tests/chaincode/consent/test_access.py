@@ -8,19 +8,21 @@ import pytest
 
 from chaincode.consent import access
 from chaincode.consent.contract import ConsentContract
+from chaincode.consent.messages import (
+    BreakGlassRequest,
+    EvaluationRequest,
+    GrantRequest,
+    RevokeRequest,
+)
 from chaincode.consent.model import (
     AccessRequest,
     Actor,
-    BreakGlassRequest,
     DataItem,
     Decision,
     Directive,
     Effect,
-    EvaluationRequest,
-    GrantRequest,
     Party,
     Period,
-    RevokeRequest,
     Rule,
     Verdict,
 )

@@ -11,15 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaincode.consent import codes, lifecycle
-from chaincode.consent.elements import MalformedConsent
+from chaincode.consent.elements import AmbiguousConsent, FhirVersion, MalformedConsent
 from chaincode.consent.export import build_r4, build_r5
-from chaincode.consent.fhir import (
-    NAMES,
-    AmbiguousConsent,
-    Dialect,
-    FhirVersion,
-    normalise,
-)
+from chaincode.consent.fhir import normalise
 from chaincode.consent.model import (
     Author,
     Capacity,
@@ -35,6 +29,7 @@ from chaincode.consent.model import (
     Status,
     Verdict,
 )
+from chaincode.consent.provisions import NAMES, Dialect
 from chaincode.consent.rules import evaluate
 from chaincode.errors import InvalidArgument
 from chaincode.phi import refuse_phi

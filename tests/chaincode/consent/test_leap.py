@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from chaincode.consent.fhir import Dialect, normalise
+from chaincode.consent.fhir import normalise
 from chaincode.consent.model import (
     Author,
     Capacity,
@@ -26,6 +26,7 @@ from chaincode.consent.model import (
     Decision,
     Verdict,
 )
+from chaincode.consent.provisions import Dialect
 from chaincode.consent.rules import evaluate
 from tests.chaincode.consent.cases import NOW, OTHER, PATIENT, USER, ask
 

@@ -14,7 +14,7 @@ import pytest
 
 from chaincode.consent import lifecycle
 from chaincode.consent.export import build_r4
-from chaincode.consent.fhir import Dialect, NormalisedConsent, normalise
+from chaincode.consent.fhir import NormalisedConsent, normalise
 from chaincode.consent.levels import Level, find_level
 from chaincode.consent.model import (
     Author,
@@ -27,6 +27,7 @@ from chaincode.consent.model import (
     Status,
     Verdict,
 )
+from chaincode.consent.provisions import Dialect
 from chaincode.consent.rules import evaluate
 from tests.chaincode.consent.cases import (
     GLASS,
