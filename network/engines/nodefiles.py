@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from network.engines.fabricsettings import adapt_core
 from network.engines.processes import write_whole
 from network.engines.processplan import NodeProcess
 from network.topology.folders import Folders
@@ -19,16 +20,8 @@ from network.topology.values import Engine, Node, NodeKind, Topology
 
 LOG = "node.log"
 ENGINE = "engine"
-OFFICIAL_BUILDER = "/opt/hyperledger/ccaas_builder"  # where Fabric's own images have it
 MATERIAL = "MEDFABRIC_MATERIAL"  # environment variable; a node does not read it
 CA_FILE = "fabric-ca-server-config.yaml"
-# Peers join one after the other and refuse those whose channel they do not know yet: with Fabric's
-# 25 s between attempts a new channel takes half a minute to find itself.
-QUICK_GOSSIP = {
-    "reconnectInterval": "2s",
-    "publishStateInfoInterval": "1s",
-    "requestStateInfoInterval": "1s",
-}
 HEADER = (
     "# Written by `medfabric network up` from the network file; changes here are overwritten.\n"
 )
@@ -186,7 +179,11 @@ def orderer_yaml(layout: Layout, node: Node) -> dict[str, Any]:
 
 def core_yaml(layout: Layout, topology: Topology, node: Node) -> dict[str, Any]:
     """A peer's settings (Fabric: sampleconfig/core.yaml)."""
-    is_real = topology.engine is Engine.FABRIC
+    settings = _own_core_yaml(layout, topology, node)
+    return adapt_core(settings, layout.builder) if topology.engine is Engine.FABRIC else settings
+
+
+def _own_core_yaml(layout: Layout, topology: Topology, node: Node) -> dict[str, Any]:
     keys, data = layout.keys, layout.node(node.fqdn)
     tls = keys.node_tls(node)
     return {
@@ -219,7 +216,6 @@ def core_yaml(layout: Layout, topology: Topology, node: Node) -> dict[str, Any]:
                 "useLeaderElection": False,
                 "orgLeader": True,
                 "state": {"enabled": False},
-                **(QUICK_GOSSIP if is_real else {}),
                 "pvtData": {
                     "pullRetryThreshold": "60s",
                     "transientstoreMaxBlockRetention": 1000,
@@ -262,17 +258,14 @@ def core_yaml(layout: Layout, topology: Topology, node: Node) -> dict[str, Any]:
             "externalBuilders": [
                 {
                     "name": "ccaas_builder",
-                    "path": str(layout.builder) if is_real else OFFICIAL_BUILDER,
+                    "path": "/opt/hyperledger/ccaas_builder",
                     "propagateEnvironment": ["CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG"],
                 }
             ],
             "system": {"_lifecycle": "enable", "cscc": "enable", "qscc": "enable"},
         },
         "ledger": {
-            "state": {
-                "stateDatabase": "goleveldb" if is_real else "sqlite",
-                "totalQueryLimit": 100000,
-            },
+            "state": {"stateDatabase": "sqlite", "totalQueryLimit": 100000},
             "history": {"enableHistoryDatabase": True},
             "pvtdataStore": {"purgeInterval": 100, "purgedKeyAuditLogging": True},
             "snapshots": {"rootDir": str(data / "snapshots")},
