@@ -24,8 +24,8 @@ from admin.bench.statistics import Measured, Usage, summarize_round
 from admin.bench.workload import Mode, Workload
 from admin.procedures.networks.bootstrap import bootstrap
 from chaincode import canonical
-from chaincode.consent.model import Decision, Verdict
 from chaincode.consent.messages import EvaluationRequest
+from chaincode.consent.model import Decision, Verdict
 from network.client import Gateway, Proposal
 from network.client.profile import Surroundings, load_surroundings
 from network.engines.choice import open_engine

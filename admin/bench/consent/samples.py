@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from chaincode.consent.contract import ConsentContract
 from chaincode.consent.lifecycle import directive_digest
+from chaincode.consent.messages import GrantRequest
 from chaincode.consent.model import (
     Author,
     Capacity,
@@ -25,7 +26,6 @@ from chaincode.consent.model import (
     Rule,
     Status,
 )
-from chaincode.consent.messages import GrantRequest
 from chaincode.directory.contract import DirectoryContract
 from chaincode.directory.model import Organization, OrganizationRole, PatientRegistration
 from chaincode.simulator import Simulator

@@ -12,8 +12,8 @@ from admin.bench.consent.samples import TEN_RULES, build_consents, build_patient
 from chaincode import canonical
 from chaincode.consent import lifecycle
 from chaincode.consent.contract import ConsentContract
-from chaincode.consent.model import Consent, Rule, Verdict
 from chaincode.consent.messages import EvaluationRequest
+from chaincode.consent.model import Consent, Rule, Verdict
 from chaincode.consent.model import Decision as ConsentDecision
 from chaincode.directory.contract import DirectoryContract
 from chaincode.directory.model import Organization, OrganizationRole, Patient

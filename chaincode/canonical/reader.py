@@ -1,8 +1,6 @@
 """JSON values → Python values of an annotated type, strictly; forms as in `canonical`.
 
-A reader is built once for each type and kept. There are two for each: a quick one that knows no
-paths and reads what is well formed, and a careful one, asked where the quick one failed, that says
-what is wrong and where. The quick one accepts nothing that the careful one refuses.
+A reader is built once for each type and kept. Each says what is wrong and where.
 """
 
 from __future__ import annotations
@@ -18,26 +16,12 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from typing import Any, Literal, TypeVar, Union, cast
+from typing import Any, Literal, Union, cast
 
+from chaincode.canonical.writer import MAX_INTEGER, to_wire, wire_name
 from chaincode.errors import InvalidArgument
-from chaincode.wire_writer import MAX_INTEGER, to_wire, wire_name
 
-T = TypeVar("T")
 Reader = Callable[[Any, str], Any]
-QuickReader = Callable[[Any], Any]
-
-
-def from_wire(kind: type[T], value: Any, path: str = "$") -> T:
-    """The Python value of type `kind` that this JSON value stands for.
-
-    Raises InvalidArgument, its text starting with the path to the first fault.
-    """
-    try:
-        return cast(T, _quick_reader_of(cast(Any, kind))(value))
-    except (InvalidArgument, LookupError, TypeError, ValueError):
-        pass  # read again below, outside, so that the refusal drags no value along as its context
-    return cast(T, reader_of(cast(Any, kind))(value, path))
 
 
 @cache
@@ -269,7 +253,9 @@ def _object_reader(member: Reader, name_reader: Reader) -> Reader:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _FieldPlan:
+class FieldPlan:
+    """How a dataclass's field is read: its names, its reader, and what stands in for it."""
+
     name: str
     wire: str
     read: Reader
@@ -278,7 +264,8 @@ class _FieldPlan:
 
 
 @cache
-def _dataclass_plan(kind: type) -> dict[str, _FieldPlan]:
+def get_plan(kind: type) -> dict[str, FieldPlan]:
+    """How a dataclass's fields are read, by their names on the wire."""
     hints = typing.get_type_hints(kind, include_extras=True)
     plans = {}
     for field in dataclasses.fields(cast(Any, kind)):
@@ -291,7 +278,7 @@ def _dataclass_plan(kind: type) -> dict[str, _FieldPlan]:
             or field.default_factory is not dataclasses.MISSING
         )
         wire = wire_name(field.name)
-        plans[wire] = _FieldPlan(
+        plans[wire] = FieldPlan(
             name=field.name,
             wire=wire,
             read=reader_of(annotation),
@@ -309,7 +296,7 @@ def _dataclass_reader(kind: type) -> Reader:
     def read(value: Any, path: str) -> Any:
         if not isinstance(value, dict):
             raise _wrong(path, "an object", value)
-        plan = _dataclass_plan(kind)  # looked up late, so that a type may contain itself
+        plan = get_plan(kind)  # looked up late, so that a type may contain itself
         for name in value:
             if name not in plan:
                 raise InvalidArgument(f"{path}: unknown field{_suggestion(name, plan)}")
@@ -351,81 +338,6 @@ def _model_reader(kind: Any) -> Reader:
                 f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"]
             )
             raise InvalidArgument(f"{path}{steps}: {first['msg']}") from None
-
-    return read
-
-
-# --- quick readers: the same values, no paths; any LookupError, TypeError or ValueError is a no ---
-
-
-@cache
-def _quick_reader_of(kind: Any) -> QuickReader:
-    if kind is str:
-        return _quick_str
-    if isinstance(kind, type):
-        if issubclass(kind, enum.Enum) and issubclass(kind, str):
-            return _quick_enum_reader(kind)
-        if dataclasses.is_dataclass(kind):
-            return _quick_dataclass_reader(kind)
-    arguments = typing.get_args(kind)
-    origin = typing.get_origin(kind)
-    if origin is list or (origin is tuple and arguments[1:] == (...,)):
-        return _quick_array_reader(origin, _quick_reader_of(arguments[0]))
-    if origin in (Union, types.UnionType) and len(arguments) == 2 and type(None) in arguments:
-        return _quick_optional_reader(
-            _quick_reader_of(arguments[arguments[0] is type(None)]),
-        )
-    careful = reader_of(kind)
-    return lambda value: careful(value, "")
-
-
-def _quick_str(value: Any) -> str:
-    if type(value) is not str:
-        raise TypeError
-    return value
-
-
-def _quick_enum_reader(kind: type[enum.Enum]) -> QuickReader:
-    return {member.value: member for member in kind}.__getitem__
-
-
-def _quick_array_reader(maker: Callable[[Iterable[Any]], Any], member: QuickReader) -> QuickReader:
-    def read(value: Any) -> Any:
-        if type(value) is not list:
-            raise TypeError
-        return maker(map(member, value)) if value else maker(())
-
-    return read
-
-
-def _quick_optional_reader(reader: QuickReader) -> QuickReader:
-    def read(value: Any) -> Any:
-        return None if value is None else reader(value)
-
-    return read
-
-
-def _quick_dataclass_reader(kind: type) -> QuickReader:
-    plan: dict[str, tuple[str, QuickReader]] = {}
-    fallback: dict[str, Any] = {}
-
-    def prepare() -> None:  # late, so that a type may contain itself
-        hints = typing.get_type_hints(kind, include_extras=True)
-        for wire, field in _dataclass_plan(kind).items():
-            plan[wire] = (field.name, _quick_reader_of(hints[field.name]))
-            if not field.required and field.default() is None:
-                fallback[field.name] = None
-
-    def read(value: Any) -> Any:
-        if type(value) is not dict:
-            raise TypeError
-        if not plan:
-            prepare()
-        members = fallback.copy()
-        for wire, member in value.items():
-            name, reader = plan[wire]
-            members[name] = reader(member)
-        return kind(**members)
 
     return read
 

@@ -27,9 +27,10 @@ from typing import Any, TypeVar, cast
 
 import rfc8785
 
+from chaincode.canonical.quickreader import quick_reader_of
+from chaincode.canonical.reader import reader_of
+from chaincode.canonical.writer import MAX_INTEGER, to_wire, wire_name
 from chaincode.errors import InvalidArgument
-from chaincode.wire_reader import from_wire, reader_of
-from chaincode.wire_writer import MAX_INTEGER, to_wire, wire_name
 
 T = TypeVar("T")
 
@@ -72,6 +73,18 @@ def decode(kind: type[T], raw: bytes, path: str = "$") -> T:
     Raises InvalidArgument with the path to the first fault.
     """
     return from_wire(kind, parse_json(raw, path), path)
+
+
+def from_wire(kind: type[T], value: Any, path: str = "$") -> T:
+    """The Python value of type `kind` that this JSON value stands for.
+
+    Raises InvalidArgument, its text starting with the path to the first fault.
+    """
+    try:
+        return cast(T, quick_reader_of(cast(Any, kind))(value))
+    except (InvalidArgument, LookupError, TypeError, ValueError):
+        pass  # read again below, outside, so that the refusal drags no value along as its context
+    return cast(T, reader_of(cast(Any, kind))(value, path))
 
 
 def parse_json(raw: bytes, path: str = "$") -> Any:
