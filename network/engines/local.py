@@ -135,13 +135,14 @@ class LocalEngine(ABC):
                 known = {node.name for node in order.nodes}
                 leaving = tuple(node for node in before.nodes if node.name not in known)
                 order = replace(order, nodes=order.nodes + leaving)
+            ending = self._list_ending(order)
             if before != order or not self._supervisor():
                 say(f"starting {len(order.processes)} nodes")
                 self._start(order)
         say("waiting for the nodes")
+        # One that is still to end answers, too.
+        await _wait_ended(ending, timeout)
         await self._wait(timeout)
-        wanted = {node.name for node in order.nodes}
-        await self._wait_ended({node.name for node in before.nodes} - wanted, timeout)
 
     async def serve(self, services: Sequence[Service], *, timeout: float) -> None:
         """These services run beside the nodes; raises `PortsTakenError` or `NotReadyError`."""
@@ -226,9 +227,10 @@ class LocalEngine(ABC):
             lent = tuple(node for node in order.nodes if node.name in wanted)
             self._validate_lendable(wanted - {node.name for node in lent})
             kept = tuple(node for node in order.nodes if node.name not in wanted)
+            ending = self._list_ending(replace(order, nodes=kept))
             self._start(replace(order, nodes=kept))
         try:
-            await self._wait_ended(wanted, timeout)
+            await _wait_ended(ending, timeout)
             yield
         finally:
             await self._take_back(lent, timeout)
@@ -242,12 +244,15 @@ class LocalEngine(ABC):
                 "end the other development loop, or bring it up: medfabric network up",
             )
 
-    async def _wait_ended(self, names: Collection[str], timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        while left := [state.name for state in self._running() if state.name in names]:
-            if time.monotonic() > deadline:
-                raise EngineError(f"{', '.join(left)} does not end", "see: medfabric network logs")
-            await asyncio.sleep(0.05)
+    def _list_ending(self, order: Order) -> dict[str, processes.Process]:
+        """What runs by the present order and not, or otherwise, by the next."""
+        present = {one.name: one for one in processplan.load_order(self.layout.run).processes}
+        following = {one.name: one for one in order.processes}
+        return {
+            state.name: state.process
+            for state in self._running()
+            if state.process and present.get(state.name) != following.get(state.name)
+        }
 
     async def _take_back(self, lent: Iterable[NodeProcess], timeout: float) -> None:
         with _only_one(self.layout.run):
@@ -368,6 +373,15 @@ class LocalEngine(ABC):
         self.layout.folder.parent.mkdir(mode=0o700, exist_ok=True)
         for folder in (self.layout.folder, self.layout.channels, self.layout.run):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+async def _wait_ended(ending: Mapping[str, processes.Process], timeout: float) -> None:
+    """None of the processes runs; raises `EngineError`."""
+    deadline = time.monotonic() + timeout
+    while left := [name for name, process in ending.items() if process.alive]:
+        if time.monotonic() > deadline:
+            raise EngineError(f"{', '.join(left)} does not end", "see: medfabric network logs")
+        await asyncio.sleep(0.05)
 
 
 def _without_node_settings(environment: Mapping[str, str]) -> dict[str, str]:
