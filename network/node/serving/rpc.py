@@ -166,7 +166,7 @@ class _Running:
         self._handler = handler
         self._max_send = max_send
         self._leave = leave
-        self._context = Context(call, address, self)
+        self._address = address
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._may_write: asyncio.Future[None] | None = None
@@ -210,9 +210,9 @@ class _Running:
         self._task = asyncio.get_running_loop().create_task(self._serve(argument))
 
     async def _serve(self, argument: Any) -> None:
-        call, context = self._call, self._context
+        call, context = self._call, Context(self._call, self._address, self)
         try:
-            await self._handle(argument)
+            await self._handle(argument, context)
         except Aborted as aborted:
             call.finish(aborted.code.value[0], aborted.details, context.trailing)
         except asyncio.CancelledError:
@@ -228,8 +228,8 @@ class _Running:
         finally:
             self._end()
 
-    async def _handle(self, argument: Any) -> None:
-        handler, context = self._handler, self._context
+    async def _handle(self, argument: Any, context: Context) -> None:
+        handler = self._handler
         if not handler.response_streaming:
             behavior = handler.stream_unary if handler.request_streaming else handler.unary_unary
             self._call.send(self._serialize(await behavior(argument, context)))
@@ -269,6 +269,8 @@ class _Running:
         leave, self._leave = self._leave, None
         if leave is not None:
             leave()
+        # Call, task and this know each other; apart, they are gone at once, without the collector.
+        self._call.receiver = self._task = self._timer = None
 
 
 class _TooLarge(Exception):

@@ -1,6 +1,7 @@
 """Handlers on our own HTTP/2, called by grpcio: statuses, deadlines, metadata, flow control."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from network.node.serving.grpc_server import Limits, Server, make_server
 from network.node.serving.limits import ConcurrencyLimits
 from network.node.serving.rpc import QUEUED, read_timeout
+from protos.http2.connection import Call
 
 MEGABYTE = 1024 * 1024
 
@@ -214,6 +216,20 @@ async def test_a_stopping_server_lets_calls_end() -> None:
         probe.release.set()
         assert await call == b"wait"
         await asyncio.wait_for(stopping, 3)
+
+
+async def test_what_a_call_held_is_gone_without_the_collector() -> None:
+    async with serving() as (_, _, channel):
+        await echo(channel, b"the first imports and remembers much")
+        gc.collect()
+        gc.disable()
+        try:
+            for request in (b"answered", b"refuse", b"metadata"):
+                await asyncio.gather(echo(channel, request), return_exceptions=True)
+            held = [one for one in gc.get_objects() if isinstance(one, Call)]
+        finally:
+            gc.enable()
+        assert held == []
 
 
 async def test_one_that_pings_without_end_is_thrown_out() -> None:
