@@ -7,6 +7,7 @@ begins with our request's headers and ends with the server's trailers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -27,6 +28,12 @@ _UNLIMITED = 2**31 - 1
 _STATUSES = {  # gRPC over HTTP/2: what an HTTP status without a gRPC status means
     "400": 13, "401": 16, "403": 7, "404": 12, "429": 14, "502": 14, "503": 14, "504": 14,
 }  # fmt: skip
+
+
+@lru_cache(256)
+def _build_request(path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    # What a block means does not depend on those before it: one is good for every call like it.
+    return frames.build_header_block(((":path", path), *headers))
 
 
 class Listener(Protocol):
@@ -175,7 +182,7 @@ class Caller(Connection):
         call = OutgoingCall(self, stream, path, self._stream_window, listener)
         self.calls[stream] = call
         self._last_stream = stream
-        block = frames.build_header_block(((":path", path), *headers))
+        block = _build_request(path, tuple(headers))
         self.emit(frames.build_frame(frames.HEADERS, frames.END_HEADERS, stream, block))
         return call
 

@@ -51,6 +51,7 @@ def _build_opening(status: str) -> bytes:
 
 
 _OPENING = _build_opening("200")
+_SUCCESS = frames.build_header_block((("grpc-status", str(OK)),))
 
 
 class Receiver(Protocol):
@@ -159,10 +160,8 @@ class Call:
         for key, value in metadata:
             shown = value if isinstance(value, str) else b64encode(value).decode().rstrip("=")
             told.append((key, shown))
-        if self._opened:
-            self._trailers = frames.build_header_block(told)
-        else:
-            self._trailers = opening + frames.build_header_block(told)
+        block = frames.build_header_block(told) if status or len(told) > 1 else _SUCCESS
+        self._trailers = block if self._opened else opening + block
         self.push()
 
     def open(self) -> None:
@@ -180,6 +179,7 @@ class Call:
         connection = self.connection
         if self._trailers is not None:
             ending = frames.END_HEADERS | frames.END_STREAM
+            connection.pings = 0
             connection.emit(frames.build_frame(frames.HEADERS, ending, self.stream, self._trailers))
             if not self.half_closed:
                 connection.emit(frames.build_reset(self.stream, frames.NO_ERROR))
@@ -209,6 +209,7 @@ class Call:
             self.window -= size
             connection.window -= size
             connection.room -= size
+            connection.pings = 0
             connection.emit(frames.build_data_header(size, self.stream))
             connection.emit(chunk)
         return True
@@ -333,7 +334,8 @@ class Connection:
         self.is_leaving = False
         """Whether the client was told to open no more calls here."""
         self.pings = 0
-        """Pings that the client has sent since it last did anything else."""
+        """Pings that the client has sent since it last did anything else and we last sent something
+        of a call: with pings clients measure how fast answers come (grpc-go's resetPingStrikes)."""
         self.window = frames.DEFAULT_WINDOW
         self.room = SENT_AT_ONCE_BYTES
         """Bytes of messages that may be emitted before the next `take`."""

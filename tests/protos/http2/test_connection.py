@@ -127,6 +127,19 @@ def test_a_call_from_its_headers_to_its_trailers() -> None:
     assert listener.messages == [b"hello"]
 
 
+def test_pings_count_only_while_nothing_is_sent() -> None:
+    client = Client()
+    listener = client.open()
+    pings = []
+    for _ in range(5):
+        client.frame(frames.PING, 0, 0, bytes(8))
+        client.frame(frames.PING, 0, 0, bytes(8))
+        pings.append(client.server.pings)
+        listener.call.send(b"a client measures how fast this comes")
+    assert pings == [2] * 5
+    assert client.server.pings == 0
+
+
 def test_a_call_that_is_half_closed_needs_no_reset() -> None:
     client = Client()
     listener = client.open()
