@@ -20,6 +20,10 @@ class BoundedCache(Generic[K, V]):
         self._entries: dict[K, V] = {}
         self._lock = threading.Lock()
 
+    def find(self, key: K) -> V | None:
+        """Return the remembered answer, or None."""
+        return self._entries.get(key)
+
     def get(self, key: K, compute: Callable[[], V]) -> V:
         """Return the remembered answer, or compute and remember it. Exceptions pass through."""
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -79,6 +79,8 @@ class Execution:
 class _Running:
     execution: Execution
     outcome: asyncio.Future[ChaincodeMessage]
+    calls: set[asyncio.Task[None]] = field(default_factory=set)
+    """Requests that are being answered; what they work on is gone with the transaction."""
 
 
 class ChaincodeLink:
@@ -172,7 +174,8 @@ class ChaincodeLink:
             raise ExecutionFailed(f"error sending: {EXECUTION_TIMEOUT}") from None
         finally:
             self._talk.end(key)
-            del self._running[key]
+            for call in self._running.pop(key).calls:
+                call.cancel()
             execution.context.iterators.clear()
 
     async def close(self) -> None:
@@ -264,16 +267,17 @@ class ChaincodeLink:
     def _answer(self, key: TransactionKey, message: ChaincodeMessage) -> None:
         running = self._running[key]
         if message.type == ChaincodeMessage.INVOKE_CHAINCODE:
-            self._start(self._call(running.execution, message))
+            self._start(running, self._call(running, message))
         elif message.type in _SCANNING:
-            self._start(self._scan(running, message))
+            self._start(running, self._scan(running, message))
         else:
             self._take(self._talk.answer(self._build_answer(running, message)))
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, running: _Running, work: Coroutine[Any, Any, None]) -> None:
         call = asyncio.create_task(work)
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        for calls in (self._calls, running.calls):
+            calls.add(call)
+            call.add_done_callback(calls.discard)
 
     async def _scan(self, running: _Running, message: ChaincodeMessage) -> None:
         """Answer from a thread: a rich query without an index reads a whole namespace."""
@@ -292,7 +296,8 @@ class ChaincodeLink:
             log.exception("chaincode %s: a ledger request failed", self.package_id)
             return build_refusal(message, "the peer failed to answer; see its log")
 
-    async def _call(self, execution: Execution, message: ChaincodeMessage) -> None:
+    async def _call(self, running: _Running, message: ChaincodeMessage) -> None:
+        execution = running.execution
         try:
             call = open_call(message, execution.context.channel_id)
             result = await execution.call(call)
@@ -300,6 +305,8 @@ class ChaincodeLink:
         except (RequestRefused, ExecutionFailed) as refusal:
             answer = build_refusal(message, str(refusal))
         except Exception:
+            if running.outcome.done():
+                return
             log.exception("chaincode %s: a call of a chaincode failed", self.package_id)
             answer = build_refusal(message, "the peer failed to answer; see its log")
         self._take(self._talk.answer(answer))

@@ -27,6 +27,7 @@ from network.node.endorsing.execution import Executor, Outcome, SimulationFailed
 from network.node.ledger.channel import PeerChannel
 from network.node.ledger.store import StoreError
 from network.rules.endorsement.proposals import (
+    ERROR_THRESHOLD,
     SYSTEM_CHAINCODES,
     WITHOUT_SIMULATION,
     Identities,
@@ -37,10 +38,16 @@ from network.rules.endorsement.proposals import (
     build_reply,
     needs_endorsement,
     validate_filters,
+    validate_opened_filters,
     validate_proposal,
 )
-from network.rules.envelope import MalformedMessage, build_response_payload, open_proposal
-from network.rules.identity.identity import Signer
+from network.rules.envelope import (
+    MalformedMessage,
+    OpenedProposal,
+    build_response_payload,
+    open_proposal,
+)
+from network.rules.identity.identity import Signer, read_identity, sign_own
 from network.rules.state.recorder import SimulationError, SimulationResults
 from network.rules.state.rwset import open_rwset
 
@@ -78,6 +85,8 @@ class Endorser:
         time_window: timedelta = timedelta(minutes=15),
     ) -> None:
         self._signer = signer
+        self._identity = read_identity(signer.creator)
+        self._creator = signer.creator
         self._local = local
         self._get_channel = get_channel
         self._executor = executor
@@ -86,19 +95,22 @@ class Endorser:
         self._time_window = time_window
 
     async def process(
-        self, signed: proposal_pb2.SignedProposal
+        self,
+        signed: proposal_pb2.SignedProposal,
+        opened: OpenedProposal | None = None,
+        *,
+        endorses: bool = True,
     ) -> proposal_response_pb2.ProposalResponse:
         """The reply to a proposal.
+
+        `opened` is what this peer's gateway has read of it already; unless it `endorses`, what
+        succeeds is only to be read, and the reply is the response alone.
 
         Raises:
             ProposalRefused: the proposal itself is bad: no reply but a gRPC error.
         """
         started = time.monotonic()
-        validate_filters(signed.proposal_bytes, datetime.now(UTC), self._time_window)
-        try:
-            opened = open_proposal(signed.proposal_bytes)
-        except MalformedMessage as error:
-            raise ProposalRefused(str(error)) from None
+        opened = self._open(signed.proposal_bytes, opened)
         channel_id, chaincode = opened.channel_header.channel_id, opened.chaincode_name
         channel = None
         if channel_id:
@@ -107,7 +119,7 @@ class Endorser:
                 return build_error(f"channel '{channel_id}' not found")
         identities = channel.config.msps if channel else self._local
         creator = validate_proposal(opened, signed.proposal_bytes, signed.signature, identities)
-        transaction = Transaction(signed, opened, creator, channel)
+        transaction = Transaction(signed, opened, creator, channel, endorses=endorses)
         try:
             if channel:
                 await self._validate_on_channel(transaction, channel, chaincode)
@@ -123,6 +135,16 @@ class Endorser:
             (time.monotonic() - started) * 1000, reply.response.status,
         )  # fmt: skip
         return reply
+
+    def _open(self, raw: bytes, opened: OpenedProposal | None) -> OpenedProposal:
+        now = datetime.now(UTC)
+        try:
+            opened = opened or open_proposal(raw)
+        except MalformedMessage as error:
+            validate_filters(raw, now, self._time_window)  # what they refuse, they refuse first
+            raise ProposalRefused(str(error)) from None
+        validate_opened_filters(opened, now, self._time_window)
+        return opened
 
     async def _validate_on_channel(
         self, transaction: Transaction, channel: PeerChannel, chaincode: str
@@ -169,8 +191,11 @@ class Endorser:
         if transaction.recorder is not None:
             results = transaction.recorder.results()
             await self._share_private(transaction, results)
-            namespaces = [part.namespace for part in open_rwset(results.public).namespaces]
-            interest = build_interest(namespaces, results)
+            if transaction.endorses:
+                namespaces = [part.namespace for part in open_rwset(results.public).namespaces]
+                interest = build_interest(namespaces, results)
+        if not transaction.endorses and outcome.response.status < ERROR_THRESHOLD:
+            return proposal_response_pb2.ProposalResponse(response=outcome.response)
         payload = build_response_payload(
             proposal_hash=opened.proposal_hash,
             results=results.public,
@@ -199,10 +224,9 @@ class Endorser:
     ) -> proposal_response_pb2.Endorsement | None:
         if not needs_endorsement(transaction.channel_id, outcome.response):
             return None
-        endorser = self._signer.creator
-        return proposal_response_pb2.Endorsement(
-            endorser=endorser, signature=self._signer.sign(payload + endorser)
-        )
+        endorser = self._creator
+        signature = sign_own(self._signer, self._identity, payload + endorser)
+        return proposal_response_pb2.Endorsement(endorser=endorser, signature=signature)
 
 
 class EndorserService(peer_pb2_grpc.EndorserServicer):  # type: ignore[misc]

@@ -7,7 +7,7 @@ System chaincodes run in this process, all others over a link. Texts are those o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fabric_protos.peer import (
@@ -52,6 +52,10 @@ class Transaction:
     creator: Identity
     channel: PeerChannel | None = None
     recorder: Recorder | None = None
+    endorses: bool = True
+    """Whether its result is for a transaction, not only to be read."""
+    infos: dict[str, EndorsementInfo] = field(default_factory=dict)
+    """What was read of chaincodes through `recorder`: once is enough for its read set."""
 
     @property
     def tx_id(self) -> str:
@@ -120,6 +124,9 @@ class Executor:
         """
         if chaincode in self._system:
             return EndorsementInfo(SYSTEM_CHAINCODE_VERSION)
+        known = transaction.infos.get(chaincode)
+        if known is not None:
+            return known
         channel, recorder = transaction.channel, transaction.recorder
         if channel is None or recorder is None:
             raise NotEndorsable(
@@ -136,9 +143,10 @@ class Executor:
             recorder.get_state("lscc", chaincode)  # Fabric asks the old lifecycle, too
             raise NotEndorsable(f"chaincode {chaincode} not found")
         found = self._deployed.get_endorsable(channel.channel_id, recorder.snapshot, chaincode)
-        return EndorsementInfo(
+        info = transaction.infos[chaincode] = EndorsementInfo(
             found.definition.version, found.package_id, found.definition.init_required
         )
+        return info
 
     async def execute(
         self, transaction: Transaction, chaincode: str, call: chaincode_pb2.ChaincodeInput

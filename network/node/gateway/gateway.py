@@ -19,7 +19,7 @@ from fabric_protos.peer import proposal_pb2, proposal_response_pb2
 
 from network.node.gateway.errors import GatewayError
 from network.node.gateway.orderer_streams import OrdererStreams, StreamEnded
-from network.node.gateway.peers import GatewayPeers, describe_rpc_error
+from network.node.gateway.peers import Asked, GatewayPeers, describe_rpc_error
 from network.node.ledger.channel import PeerChannel
 from network.rules.channel.config import OrdererEndpoint
 from network.rules.endorsement.interest import build_default_interest, protect_collections
@@ -92,24 +92,23 @@ class Gateway:
                     f"organization(s) to protect transient data: {text}"
                 )
             raise GatewayError(StatusCode.FAILED_PRECONDITION, text)
-        return await self._evaluate(channel, evaluators, signed)
+        asked = Asked(signed, opened, endorses=False)
+        return await self._evaluate(channel, evaluators, asked)
 
     async def _evaluate(
-        self,
-        channel: PeerChannel,
-        evaluators: Iterable[Endorser],
-        signed: proposal_pb2.SignedProposal,
+        self, channel: PeerChannel, evaluators: Iterable[Endorser], asked: Asked
     ) -> proposal_response_pb2.Response:
         details: list[ErrorDetail] = []
         code = StatusCode.UNAVAILABLE
         for endorser in evaluators:
             reply = await self._peers.ask(
-                channel, endorser, signed, self._options.endorsement_timeout
+                channel, endorser, asked, self._options.endorsement_timeout
             )
             code = reply.verdict.code
             if reply.verdict.ok:
                 response = reply.response.response
-                result = get_result(reply.response)
+                # This peer's own replies are the response alone: there was nothing to sign.
+                result = get_result(reply.response) if reply.response.payload else None
                 if result is not None:
                     response.payload = result
                 return response
@@ -135,14 +134,15 @@ class Gateway:
         channel_id, chaincode = opened.channel_header.channel_id, opened.chaincode_name
         channel = self._get_channel(channel_id)
         orgs = list(request.endorsing_organizations)
+        asked = Asked(signed, opened)
         if channel is None:
             raise _no_channel(channel_id, orgs)
         if orgs:
             plan = self._plan_for_orgs(channel, chaincode, orgs, StatusCode.UNAVAILABLE)
         else:
-            plan = await self._plan_from_first(channel, chaincode, signed, opened)
+            plan = await self._plan_from_first(channel, chaincode, asked)
         while not plan.complete and (endorsers := plan.next_endorsers()):
-            asking = [self._collect(channel, plan, endorser, signed) for endorser in endorsers]
+            asking = [self._collect(channel, plan, endorser, asked) for endorser in endorsers]
             # One needs no task of its own.
             exhausted = await asyncio.gather(*asking) if len(asking) > 1 else [await asking[0]]
             plan.abandon(endorser for endorser in exhausted if endorser is not None)
@@ -163,14 +163,14 @@ class Gateway:
         channel: PeerChannel,
         plan: Plan,
         endorser: Endorser,
-        signed: proposal_pb2.SignedProposal,
+        asked: Asked,
     ) -> Endorser | None:
         """Asks the endorser, then others of its group; returns the last if none has endorsed."""
         current: Endorser | None = endorser
         while current is not None:
             endorser = current
             reply = await self._peers.ask(
-                channel, endorser, signed, self._options.endorsement_timeout
+                channel, endorser, asked, self._options.endorsement_timeout
             )
             if not reply.verdict.ok:
                 plan.add_error(endorser, reply.verdict.message)
@@ -194,16 +194,15 @@ class Gateway:
         self,
         channel: PeerChannel,
         chaincode: str,
-        signed: proposal_pb2.SignedProposal,
-        opened: OpenedProposal,
+        asked: Asked,
     ) -> Plan:
         """Asks one endorser, and plans the rest from the interest in its reply."""
-        first, reply = await self._ask_first(channel, chaincode, signed, opened)
+        first, reply = await self._ask_first(channel, chaincode, asked)
         interest = reply.interest
         if not interest.chaincodes:
             interest = build_default_interest(chaincode)
         guarded, protected = interest, list[str]()
-        if opened.transient:
+        if asked.opened.transient:
             guarded, protected = protect_collections(interest)
         try:
             plan = self._plan(channel, guarded, first)
@@ -223,16 +222,15 @@ class Gateway:
         self,
         channel: PeerChannel,
         chaincode: str,
-        signed: proposal_pb2.SignedProposal,
-        opened: OpenedProposal,
+        asked: Asked,
     ) -> tuple[Endorser, proposal_response_pb2.ProposalResponse]:
-        plan = self._plan_first(channel, chaincode, bool(opened.transient))
+        plan = self._plan_first(channel, chaincode, bool(asked.opened.transient))
         details: list[ErrorDetail] = []
         # Any failure, a chaincode's refusal too, lets the next peer of the group try: so Fabric.
         endorser: Endorser | None = next(iter(plan.next_endorsers()), None)
         while endorser is not None:
             reply = await self._peers.ask(
-                channel, endorser, signed, self._options.endorsement_timeout
+                channel, endorser, asked, self._options.endorsement_timeout
             )
             if reply.verdict.ok:
                 return endorser, reply.response

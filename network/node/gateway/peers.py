@@ -25,6 +25,7 @@ from network.rules.endorsement.reply import (
     judge_reply,
     judge_unreachable,
 )
+from network.rules.envelope import OpenedProposal
 from network.rules.identity.identity import IdentityError
 from network.rules.policy.evaluation import MalformedPolicy, compile_signature_policy
 
@@ -35,10 +36,26 @@ class LocalEndorser(Protocol):
     """This peer's endorser."""
 
     async def process(
-        self, signed: proposal_pb2.SignedProposal
+        self,
+        signed: proposal_pb2.SignedProposal,
+        opened: OpenedProposal | None = None,
+        *,
+        endorses: bool = True,
     ) -> proposal_response_pb2.ProposalResponse:
         """The reply; raises ProposalRefused."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an endorser is asked: a proposal, which this peer has opened already.
+
+    Unless it `endorses`, the answer is only to be read; other peers sign theirs all the same.
+    """
+
+    signed: proposal_pb2.SignedProposal
+    opened: OpenedProposal
+    endorses: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +66,18 @@ class Reply:
     response: proposal_response_pb2.ProposalResponse
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The layouts of an interest, and all that they follow from besides."""
+
+    basis: object
+    layouts: Layouts
+
+
+_KEPT = 256
+"""Interests whose layouts are remembered."""
+_LONGEST = 4096
+"""Bytes of an interest that is worth remembering: key policies make them long, and rare."""
 _NO_RESPONSE = proposal_response_pb2.ProposalResponse()
 
 
@@ -67,6 +96,7 @@ class GatewayPeers:
         self._membership = membership
         self._connections = connections
         self._asked: dict[str, set[asyncio.Timeout]] = {}
+        self._found: dict[tuple[str, bytes], _Found] = {}
         membership.when_silent(self._give_up)
 
     def by_org(self, channel: PeerChannel, chaincode: str) -> dict[str, list[Endorser]]:
@@ -99,7 +129,32 @@ class GatewayPeers:
         Raises:
             NoLayout: none of the known ones does.
         """
-        members = {member.endorser.peer_id: member for member in self._ranked(channel)}
+        ranked = self._ranked(channel)
+        key = (channel.channel_id, bytes(interest.SerializeToString()))
+        basis = (
+            channel.config,
+            [channel.find_definition(call.name) for call in interest.chaincodes],
+            [(member.endorser, member.chaincodes) for member in ranked],
+        )
+        found = self._found.get(key)
+        if found is None or found.basis != basis:
+            found = _Found(basis, self._build_layouts(channel, interest, ranked))
+            self._keep(key, found)
+        return found.layouts
+
+    def _keep(self, key: tuple[str, bytes], found: _Found) -> None:
+        if len(key[1]) <= _LONGEST:
+            if len(self._found) >= _KEPT:
+                self._found.clear()
+            self._found[key] = found
+
+    def _build_layouts(
+        self,
+        channel: PeerChannel,
+        interest: proposal_response_pb2.ChaincodeInterest,
+        ranked: list[Member],
+    ) -> Layouts:
+        members = {member.endorser.peer_id: member for member in ranked}
         get_definition = channel.find_definition
         policies = get_policies(interest, get_definition, channel.config)
         able = _build_reader_check(channel, get_member_policies(interest, get_definition))
@@ -138,7 +193,7 @@ class GatewayPeers:
         self,
         channel: PeerChannel,
         endorser: Endorser,
-        signed: proposal_pb2.SignedProposal,
+        asked: Asked,
         timeout: float,
     ) -> Reply:
         """The endorser's reply to the proposal within `timeout` seconds.
@@ -146,14 +201,14 @@ class GatewayPeers:
         A peer that hangs is given up as soon as it counts as silent: another one should answer
         before the client's patience ends.
         """
-        asked = self._asked.setdefault(endorser.peer_id, set())
+        waiting = self._asked.setdefault(endorser.peer_id, set())
         try:
             async with asyncio.timeout(timeout) as limit:
-                asked.add(limit)
+                waiting.add(limit)
                 try:
-                    response = await self._ask(channel, endorser, signed)
+                    response = await self._ask(channel, endorser, asked)
                 finally:
-                    asked.discard(limit)
+                    waiting.discard(limit)
         except TimeoutError:
             return Reply(judge_unreachable("context deadline exceeded"), _NO_RESPONSE)
         except ProposalRefused as refusal:
@@ -171,13 +226,13 @@ class GatewayPeers:
                 limit.reschedule(asyncio.get_running_loop().time())
 
     async def _ask(
-        self, channel: PeerChannel, endorser: Endorser, signed: proposal_pb2.SignedProposal
+        self, channel: PeerChannel, endorser: Endorser, asked: Asked
     ) -> proposal_response_pb2.ProposalResponse:
         if endorser.peer_id == self._membership.peer_id:
-            return await self._local.process(signed)
+            return await self._local.process(asked.signed, asked.opened, endorses=asked.endorses)
         roots = channel.config.tls_roots(endorser.msp_id)
         connection = self._connections.get(endorser.address, roots)
-        return await peer_pb2_grpc.EndorserStub(connection).ProcessProposal(signed)
+        return await peer_pb2_grpc.EndorserStub(connection).ProcessProposal(asked.signed)
 
     def _forget(
         self, channel: PeerChannel, endorser: Endorser, error: grpc.aio.AioRpcError

@@ -211,7 +211,7 @@ class PeerChannel:
     @contextmanager
     def simulation(self, tx_id: str) -> Iterator[Recorder]:
         """A recorder over the newest state, for one proposal."""
-        with self.snapshot() as snapshot:
+        with self.ledger.snapshot() as snapshot:
             yield self.ledger.recorder(snapshot, tx_id)
 
     @contextmanager

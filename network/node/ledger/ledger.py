@@ -132,7 +132,7 @@ class Ledger:
         self._identity = identity
         self._key_rule = key_rule
         self._state = state
-        self._definitions: dict[str, ChaincodeDefinition | None] = {}
+        self._definitions: dict[str, ChaincodeDefinition] = {}
         self._listeners: list[Listener] = []
         self._tx_waiters: dict[str, list[asyncio.Future[TxStatus]]] = {}
         self._grown = asyncio.Condition()
@@ -496,11 +496,13 @@ class Ledger:
         Raises:
             network.rules.lifecycle.definitions.LifecycleError: what is stored cannot be read.
         """
-        if chaincode not in self._definitions:
+        found = self._definitions.get(chaincode)
+        if found is None:
             with self.snapshot() as snapshot:
                 found = get_definition(CommittedState(snapshot), chaincode)
-            self._definitions[chaincode] = found
-        return self._definitions[chaincode]
+            if found is not None:  # whatever names clients think of are not remembered
+                self._definitions[chaincode] = found
+        return found
 
     async def get_block(self, number: int) -> bytes:
         """Return the bytes of a block. Raises KeyError when there is no such block."""

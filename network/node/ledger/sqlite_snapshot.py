@@ -15,7 +15,7 @@ from typing import Any
 
 from network.node.ledger.sqlite_index import Place, list_indexes
 from network.node.ledger.sqlite_query import QueryRows
-from network.node.ledger.store import StoreError, explain_fault
+from network.node.ledger.store import StoreError, TxRecord, explain_fault
 from network.rules.query.plan import IndexDefinition
 from network.rules.state.snapshot import (
     NO_PAGED_QUERIES,
@@ -277,6 +277,15 @@ class SqliteSnapshot:
         )
         for tx_id, value, timestamp in rows:
             yield KeyChange(tx_id, value or b"", timestamp, value is None)
+
+    def find_transaction(self, tx_id: str) -> TxRecord | None:
+        """Return the first transaction with this id, valid or not, or None."""
+        row = self._one(
+            "SELECT tx_id, block, tx, code FROM transactions WHERE tx_id = ?"
+            " ORDER BY block, tx LIMIT 1",
+            (tx_id,),
+        )
+        return TxRecord(*row) if row else None
 
     def has_transaction(self, tx_id: str) -> bool:
         """Whether a transaction with this id stands in a block, valid or not."""

@@ -247,12 +247,10 @@ class SqliteStore:
 
     def get_transaction(self, tx_id: str) -> TxRecord | None:
         """Return the first transaction with this id, valid or not, or None."""
-        row = self._select_one(
-            "SELECT tx_id, block, tx, code FROM transactions WHERE tx_id = ?"
-            " ORDER BY block, tx LIMIT 1",
-            (tx_id,),
-        )
-        return TxRecord(*row) if row else None
+        # Over the view that endorsements share: every proposal and every wait for a transaction
+        # asks, and a statement of its own would lock the log and read the index's pages anew.
+        with self.snapshot() as snapshot:
+            return snapshot.find_transaction(tx_id)
 
     def snapshot(self) -> SqliteSnapshot:
         """Return a view of the ledger as of the last block. Close it."""

@@ -91,6 +91,7 @@ class _Known:
     signed: membership_pb2.SignedAnnouncement
     announced: Announced
     expires: float
+    member: Member
     suspected: bool = False
 
 
@@ -124,6 +125,7 @@ class Membership:
         self._known: dict[str, dict[str, _Known]] = {}
         self._wake = asyncio.Event()
         self._leaving = False
+        self._selves: dict[str, Member] = {}
         self._last_time: dict[str, datetime] = {}
         self._exchanges: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._when_silent: list[Callable[[str], None]] = []
@@ -140,7 +142,7 @@ class Membership:
         channel = self._find_channel(channel_id)
         if channel is None:
             return []
-        others = [_build_member(known.announced) for known in self._list_live(channel_id)]
+        others = [known.member for known in self._list_live(channel_id)]
         return [self._build_self(channel), *others]
 
     def get_self(self) -> Member:
@@ -320,7 +322,8 @@ class Membership:
             return
         if announcement.leaving:
             # Kept for a while without being a member, so that older words do not revive it.
-            known[peer_id] = _Known(signed, announced, self._deadline(), suspected=True)
+            member = _build_member(announced)
+            known[peer_id] = _Known(signed, announced, self._deadline(), member, suspected=True)
             return
         if old is None or old.suspected:
             log.info(
@@ -330,7 +333,7 @@ class Membership:
             # A connection to where it was before would wait out its pause before dialling again.
             self._connections.drop(announcement.endpoint)
             self._wake.set()
-        known[peer_id] = _Known(signed, announced, self._deadline())
+        known[peer_id] = _Known(signed, announced, self._deadline(), _build_member(announced))
 
     def _deadline(self) -> float:
         return time.monotonic() + self._pace.expiry
@@ -367,8 +370,12 @@ class Membership:
         )
 
     def _build_self(self, channel: AnnouncedChannel) -> Member:
-        chaincodes = self._get_chaincodes(channel.channel_id)
-        return replace(self.get_self(), height=channel.height, chaincodes=chaincodes)
+        chaincodes, height = self._get_chaincodes(channel.channel_id), channel.height
+        built = self._selves.get(channel.channel_id)
+        if built is None or built.height != height or built.chaincodes != chaincodes:
+            built = replace(self.get_self(), height=height, chaincodes=chaincodes)
+            self._selves[channel.channel_id] = built
+        return built
 
 
 class MembershipService(membership_pb2_grpc.MembershipServicer):  # type: ignore[misc]

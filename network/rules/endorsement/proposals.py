@@ -81,6 +81,12 @@ def validate_filters(raw: bytes, now: datetime, window: timedelta) -> None:
     _validate_time_window(channel_header, now, window)
 
 
+def validate_opened_filters(opened: OpenedProposal, now: datetime, window: timedelta) -> None:
+    """As `validate_filters`, for a proposal that could be opened. Raises ProposalRefused."""
+    _validate_expiry(opened.signature_header.creator, now)
+    _validate_time_window(opened.channel_header, now, window)
+
+
 _PARTS = {
     "Header": "header",
     "SignatureHeader": "signature header",

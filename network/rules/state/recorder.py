@@ -90,6 +90,7 @@ class Recorder:
         self._known_collections: dict[str, frozenset[str]] = {}
         self._private_reads: set[tuple[str, str]] = set()
         self._write_policies: dict[tuple[str, str], dict[str, bytes]] = {}
+        self._read_metadata: dict[tuple[str, str], bytes] = {}
         self._wrote = False
         self._queried_private = False
         self._queried_pages = False
@@ -112,7 +113,7 @@ class Recorder:
         """Record a write; an empty value is a deletion, as in Fabric. Raises SimulationError."""
         self._check_may_write()
         self._namespace(namespace).writes[key] = build_write(key, value)
-        self._note_policy(namespace, "", key, self.snapshot.get_state(namespace, key))
+        self._note_public_policy(namespace, key)
 
     def delete_state(self, namespace: str, key: str) -> None:
         """Record a deletion. Raises SimulationError."""
@@ -128,7 +129,7 @@ class Recorder:
         self._check_may_write()
         write = kv_rwset_pb2.KVMetadataWrite(key=key, entries=build_entries(metadata))
         self._namespace(namespace).metadata[key] = write
-        self._note_policy(namespace, "", key, self.snapshot.get_state(namespace, key))
+        self._note_public_policy(namespace, key)
 
     def range(self, namespace: str, start: str, end: str) -> StateIterator:
         """Return an iterator over [start, end) that records what it returns."""
@@ -291,6 +292,7 @@ class Recorder:
 
     def _read(self, namespace: str, key: str, found: StateValue | None) -> StateValue | None:
         self.add_read(namespace, key, found.version if found else None)
+        self._read_metadata[namespace, key] = found.metadata if found else b""
         return found
 
     def _hashed(self, namespace: str, collection: str, key: str) -> StateValue | None:
@@ -319,16 +321,20 @@ class Recorder:
         )
         self._note_private_policy(namespace, collection, key)
 
-    def _note_policy(
-        self, namespace: str, collection: str, key: str, found: StateValue | None
-    ) -> None:
-        metadata = open_metadata(found.metadata) if found else {}
+    def _note_public_policy(self, namespace: str, key: str) -> None:
+        known = self._read_metadata.get((namespace, key))
+        if known is None:
+            found = self.snapshot.get_state(namespace, key)
+            known = found.metadata if found else b""
+        self._note_policy(namespace, "", key, known)
+
+    def _note_policy(self, namespace: str, collection: str, key: str, stored: bytes) -> None:
         policies = self._write_policies.setdefault((namespace, collection), {})
-        policies[key] = metadata.get(VALIDATION_PARAMETER, b"")
+        policies[key] = open_metadata(stored).get(VALIDATION_PARAMETER, b"") if stored else b""
 
     def _note_private_policy(self, namespace: str, collection: str, key: str) -> None:
         hashed = self.snapshot.get_private_hash(namespace, collection, hash_key(key))
-        self._note_policy(namespace, collection, key, hashed)
+        self._note_policy(namespace, collection, key, hashed.metadata if hashed else b"")
 
     def _check_collection(self, namespace: str, collection: str) -> None:
         if self._collection_names is None:

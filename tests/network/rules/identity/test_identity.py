@@ -29,6 +29,7 @@ from network.rules.identity.identity import (
     MalformedIdentity,
     read_identity,
     serialize_identity,
+    sign_own,
     signer_from_pem,
     verify_signature,
 )
@@ -178,6 +179,20 @@ def test_ed25519_signs_the_message_itself() -> None:
     verify_signature(read_identity(signer.creator), b"data", signer.sign(b"data"))
     with pytest.raises(InvalidSignature, match="The signature is invalid"):
         verify_signature(read_identity(signer.creator), b"other", signer.sign(b"data"))
+
+
+def test_own_signatures_are_known_for_their_data_and_certificate_only() -> None:
+    bob = read_identity(ORG.enrol("bob").creator)
+    signature = sign_own(ALICE, IDENTITY, b"data")
+    verify_signature(IDENTITY, b"data", signature)
+    for identity, data, told in (
+        (IDENTITY, b"other", signature),
+        (bob, b"data", signature),
+        (IDENTITY, b"data", signature[:-1] + bytes((signature[-1] ^ 1,))),
+        (IDENTITY, b"data", b""),
+    ):
+        with pytest.raises(InvalidSignature):
+            verify_signature(identity, data, told)
 
 
 @pytest.mark.parametrize("content", [b"", b"-----BEGIN X-----\n!!\n-----END X-----\n", b"\x00\xff"])
