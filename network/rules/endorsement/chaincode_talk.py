@@ -183,6 +183,7 @@ class ChaincodeTalk:
     def end(self, key: TransactionKey) -> None:
         """Nothing of the transaction is remembered; later words about it are dropped."""
         self._running.discard(key)
+        self._asking.discard(key)
 
     def _register(self, message: ChaincodeMessage) -> list[Step]:
         if message.type != ChaincodeMessage.REGISTER:
