@@ -268,6 +268,8 @@ def _tell(context: Context, view: "ProposalView", file: Path | None) -> None:
         for requirement in view.requirements:
             if not requirement.satisfied:
                 output.line(f"… {requirement}")
+        for doubt in view.doubts:
+            output.line(f"! {doubt}")
         if view.refusal:
             output.line(f"✗ {view.refusal}")
         elif view.ready:

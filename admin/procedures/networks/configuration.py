@@ -27,7 +27,12 @@ from network.client.orderer import OrdererClient
 from network.client.peer import PeerClient
 from network.client.profile import OPERATOR, Surroundings
 from network.rules.channel.config import ChannelConfig, InvalidConfig
-from network.rules.channel.configdiff import ConfigChange, describe_changes, find_lockouts
+from network.rules.channel.configdiff import (
+    ConfigChange,
+    describe_changes,
+    find_doubts,
+    find_lockouts,
+)
 from network.rules.channel.configtx import NoDifference, RefusedUpdate, apply_update
 from network.rules.channel.signing import Requirement, Signature
 from network.rules.identity.identity import Identity, IdentityError, Signer, serialize_identity
@@ -67,6 +72,7 @@ class ProposalView:
         missing: MSP ids of organisations some of which must still sign.
         ready: whether an orderer would accept it now.
         refusal: why not, other than for want of signatures; the orderer's text.
+        doubts: what an orderer would accept and would close something to everybody.
     """
 
     channel: str
@@ -77,6 +83,7 @@ class ProposalView:
     missing: tuple[str, ...]
     ready: bool
     refusal: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +238,15 @@ def review(config: ChannelConfig, proposal: Proposal) -> ProposalView:
         tuple(missing),
         ready,
         refusal,
+        _find_doubts(config, after),
     )
+
+
+def _find_doubts(config: ChannelConfig, updated: configtx_pb2.Config) -> tuple[str, ...]:
+    try:
+        return tuple(find_doubts(config, ChannelConfig(config.channel_id, updated)))
+    except InvalidConfig:
+        return ()  # the refusal says so
 
 
 def list_local_admins(surroundings: Surroundings, config: ChannelConfig) -> list[LocalAdmin]:

@@ -1,5 +1,6 @@
 """What `network apply` would do: the difference between the network file and what runs."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from network.client.errors import ClientError
 from network.client.peer import PeerClient
 from network.client.profile import Surroundings
 from network.engines.engine import Engine, NodeStatus
-from network.rules.channel.config import ChannelConfig
+from network.rules.channel.config import ChannelConfig, InvalidConfig
+from network.rules.channel.configdiff import find_doubts
 from network.rules.channel.configedit import ImpossibleChange, edit_config
 from network.rules.channel.configtx import NoDifference
 from network.rules.channel.signing import Requirement
@@ -82,6 +84,7 @@ async def plan_network(engine: Engine) -> NetworkPlan:
             continue
         plan = plan_channel(surroundings.topology, channel, surroundings.folder, config)
         refusals += plan.refusals
+        notes += _find_doubts(plan, config)
         steps += _tell_updates(surroundings, plan, config, (Phase.CERTIFY, Phase.GROW))
         late += _tell_updates(surroundings, plan, config, (Phase.SHRINK,))
         steps += _plan_joins(surroundings, channel, statuses)
@@ -180,6 +183,19 @@ def _tell_updates(
             missing = ()  # what it builds on is still to come, or its keys are
         steps.append(Step("config", f"{update.text}", plan.channel, missing))
     return steps
+
+
+def _find_doubts(plan: ChannelPlan, config: ChannelConfig) -> list[str]:
+    """What the channel's updates would close to everybody, once all are in force."""
+    updated = config.config
+    for update in plan.updates:
+        with suppress(ImpossibleChange, ValueError):  # what it builds on is still to come
+            updated = edit_config(updated, update.changes)
+    try:
+        doubts = find_doubts(config, ChannelConfig(plan.channel, updated))
+    except InvalidConfig:
+        return []
+    return [f"channel {plan.channel}: {doubt}" for doubt in doubts]
 
 
 def _find_missing(requirements: list[Requirement], here: set[str]) -> tuple[str, ...]:

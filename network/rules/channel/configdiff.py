@@ -14,6 +14,7 @@ from fabric_protos.common import configtx_pb2, policies_pb2
 from fabric_protos.msp import msp_config_pb2
 from google.protobuf.message import DecodeError
 
+from network.rules.channel.acls import resolve_acl_reference
 from network.rules.channel.config import ChannelConfig
 from network.rules.channel.configjson import InvalidConfigJson, to_tree
 from network.rules.channel.configtree import flatten
@@ -88,6 +89,46 @@ def find_lockouts(before: ChannelConfig, after: ChannelConfig) -> list[str]:
         if now is not None and _can_satisfy(now, set(before.msps.msps)):
             locked.append(path)
     return locked
+
+
+def find_doubts(before: ChannelConfig, after: ChannelConfig) -> list[str]:
+    """Return a line for everything that the change closes to everybody: what it is, and what to do.
+
+    Fabric takes such changes: an ACL may name a policy that is nowhere, a policy may ask for an
+    organisation that is none of the channel's.
+    """
+    known = set(_list_doubts(before))
+    return [line for line in _list_doubts(after) if line not in known]
+
+
+def _list_doubts(config: ChannelConfig) -> Iterator[str]:
+    members = set(config.msps.msps)
+    for resource, reference in config.own_acls.items():
+        policy = config.find_policy(resolve_acl_reference(reference))
+        if policy is None:
+            yield (
+                f"acls.{resource} names {reference}, a policy that does not exist: nobody may call "
+                "it then; make that policy in the same step, or name another"
+            )
+        elif not _can_satisfy(policy, members):
+            yield (
+                f"acls.{resource} names {reference}, a policy that nobody can satisfy: nobody may "
+                "call it then; change that policy, or name another"
+            )
+    for name, policy in config.policies.policies.items():
+        if not _can_satisfy(policy, members):
+            yield (
+                f"policy /Channel/{name} can be satisfied by nobody of the channel: what it guards "
+                "is closed; name organisations that are in the channel, no more than there are"
+            )
+    for path in sorted(
+        {locate_mod_policy(one) for one in flatten(config.config.channel_group).values()}
+    ):
+        if config.find_policy(path) is None:
+            yield (
+                f"the mod policy {path} does not exist: what it guards can never be changed; make "
+                "that policy in the same step, or name another"
+            )
 
 
 def _can_satisfy(policy: Policy, msp_ids: set[str]) -> bool:
