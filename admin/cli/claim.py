@@ -1,6 +1,7 @@
 """`medfabric claim`: from a FHIR Claim or an X12 837 to its payment and 835."""
 
 from admin.cli.claiming.asking import eligibility
+from admin.cli.claiming.coordinating import confirm, forward, reexamine
 from admin.cli.claiming.deciding import adjudicate, decide_appeal, pay, pend
 from admin.cli.claiming.exchanging import remit, status
 from admin.cli.claiming.filing import appeal, reconcile, replace, submit, supply, void
@@ -33,6 +34,7 @@ group = Group(
 for command in (
     *(submit, list_, show, watch, replace, supply, appeal, reconcile, void),
     *(adjudicate, pend, pay, decide_appeal),
+    *(forward, reexamine, confirm),
     *(remit, status, eligibility),
     *(coverage, provider, authorize, table, key),
 ):

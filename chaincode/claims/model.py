@@ -381,8 +381,8 @@ class ReexaminationPage:
 class ClaimEvent:
     """The payload of a claim's events: handles and codes.
 
-    `later` are the claims of `later_payers` that rest on this one's decision and wait to be examined
-    again, for it has changed.
+    `later` are the claims of `later_payers` that rest on this one's decision and wait to be
+    examined again, for it has changed.
     """
 
     claim: str

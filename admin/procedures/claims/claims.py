@@ -30,6 +30,8 @@ from chaincode.claims.model import (
     Claim,
     ClaimHistory,
     ClaimPage,
+    Reexamination,
+    ReexaminationPage,
     Room,
     Staged,
     Submission,
@@ -192,6 +194,9 @@ class Claims:
     async def replace(self, claim: Claim, source: ClaimSource, options: FilingOptions) -> Submitted:
         """The corrected claim stands for the earlier one, or was rejected and changes nothing."""
         prepared = await self._preparation.prepare(source, options, replaces=claim)
+        return await self._replace(claim, prepared, options)
+
+    async def _replace(self, claim: Claim, prepared: Prepared, options: FilingOptions) -> Submitted:
         if prepared.held is not None:  # sent before: it is answered with how it stands
             return _existing(prepared, prepared.held)
         self._preparation.keep(prepared)
@@ -211,6 +216,57 @@ class Claims:
             transient=transient,
         )
         return _submitted(prepared, done.value, done)
+
+    async def forward(self, claim: str, coverage: str, options: FilingOptions) -> Submitted:
+        """What a payer decided on a claim is filed with the next payer, from the ledger alone.
+
+        If an earlier decision of the same claim was forwarded to that payer, or of the one that it
+        replaces, that claim is replaced; the same decision is answered with how its claim stands.
+
+        Raises FaultError: the claim is not decided, or its private side is not here.
+        """
+        primary = await self.primary(claim)
+        file = await self.details(primary.claim.claim)
+        if file.details is None:
+            raise input_error(
+                "the claim's details are not at this peer", "act as one of the claim's parties"
+            )
+        payer = self._preparation.payer_named(options.payer)
+        earlier = await self._forwarded(primary.claim, payer.msp_id)
+        prepared = await self._preparation.prepare_forward(
+            primary, file.details.details, coverage, options, replaces=earlier
+        )
+        if prepared.held is not None:
+            return _existing(prepared, prepared.held)
+        forwarding = replace(options, coordinates=primary)
+        if earlier is None:
+            return (await self._send([prepared], forwarding))[0]
+        return await self._replace(earlier, prepared, forwarding)
+
+    async def _forwarded(self, primary: Claim, payer: str) -> Claim | None:
+        """The claim that this payer has on an earlier decision of it, None if it has none."""
+        seen = primary
+        while True:
+            found = await self._health.evaluate("claims:Later", seen.claim, result=list[Claim])
+            for one in found:
+                if one.payer == payer:
+                    return one
+            if not seen.replaces:
+                return None
+            seen = await self.get(seen.replaces)
+
+    async def reexaminations(self) -> AsyncIterator[Reexamination]:
+        """Yield the claims that one's own organisation has to look at again."""
+        bookmark = ""
+        while True:
+            page = await self._health.evaluate(
+                "claims:Reexaminations", "", PageRequest(1000, bookmark), result=ReexaminationPage
+            )
+            for one in page.waiting:
+                yield one
+            bookmark = page.bookmark
+            if not bookmark:
+                return
 
     async def _prior(self, source: ClaimSource) -> Claim:
         """The claim that a correction is of. Raises FaultError: it is none of ours."""
@@ -311,7 +367,8 @@ class Claims:
         for one in fresh:  # kept before it is sent: a handle on the ledger is never forgotten
             self._preparation.keep(one)
         support = await self._support(fresh, options) if fresh else Support()
-        if shared and options.ask_first and not self.own_room:
+        # A payer has its own claims already; one that it forwards is offered to another.
+        if options.ask_first and any(one.filing.payer != self._msp_id for one in shared):
             shared = await self._stop_at_own_peer(shared, support, results)
         if len(shared) == 1:
             results[shared[0].filing.claim] = await self._submit_one(shared[0], support)

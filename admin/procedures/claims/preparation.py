@@ -4,23 +4,21 @@ Who files decides what a claim becomes: a provider files its own with a payer, i
 share; a payer enters what reached it otherwise, in a shared room with a member or in its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from admin.errors import FaultError, get_chaincode_answer, input_error, refused_error
 from admin.procedures.claims.cards import Card, Cards
+from admin.procedures.claims.coordinating import carry_over, coordinate
 from admin.procedures.claims.files import MAX_PROBLEMS, join_problems
 from admin.procedures.claims.keys import open_key
 from admin.procedures.claims.sources import ClaimSource, Naming, read_details
 from admin.procedures.networks.health import Health
 from chaincode import canonical, commitment
-from chaincode.claims.amounts import prior_payers
 from chaincode.claims.details import (
-    Adjudication,
     Details,
     Facts,
-    LinePaid,
     SealedAdjudication,
     SealedDetails,
 )
@@ -99,6 +97,10 @@ class Preparation:
     def _cards(self) -> Cards:
         return Cards(self._surroundings, self._profile.organization, open_key(self._surroundings))
 
+    def payer_named(self, name: str) -> Organization:
+        """The payer of this name or MSP id. Raises FaultError: there is none."""
+        return self._organization(name, "payer")
+
     def keep(self, one: Prepared) -> None:
         """The claim's handle and salt are on disk: to be called before it is sent."""
         self._cards.keep(one.card)
@@ -167,14 +169,67 @@ class Preparation:
     ) -> Prepared:
         """Return one claim ready to be sent; `replaces` is the earlier one that it corrects."""
         payer = self._payer(source, options)
-        provider = self._provider(options)
         patient = options.naming.patient_of(source)
+
+        def make(handle: str) -> Details:
+            details = read_details(source, options.naming, handle, patient)
+            if options.coordinates is None:
+                return details
+            return coordinate(details, options.coordinates.decision.adjudication, source.where)
+
+        if replaces is None and prior_claim(source.resource):
+            raise input_error(
+                "the claim says that it replaces an earlier one",
+                "send it with: medfabric claim replace CLAIM FILE",
+                source.where,
+            )
+        labels = options.labels if options.labels is not None else source.labels or None
         number = self._name(source, payer)
         name = number if replaces is None else (*number, "replaces", replaces.claim)
+        return await self._prepare(
+            source.where, name, make, payer, replace(options, labels=labels), replaces
+        )
+
+    async def prepare_forward(
+        self,
+        primary: Primary,
+        details: Details,
+        coverage: str,
+        options: FilingOptions,
+        *,
+        replaces: Claim | None = None,
+    ) -> Prepared:
+        """Return what a payer decided, ready to be sent to the next one on this coverage.
+
+        `details` are those of the first payer's claim. The same decision gives the same claim,
+        another one gives another.
+        """
+        where = f"claim {primary.claim.claim[:8]}"
+        payer = self._organization(options.payer, "payer")
+        decision = primary.decision.adjudication
+
+        def make(handle: str) -> Details:
+            return carry_over(details, decision, handle, coverage)
+
+        version = str(primary.claim.decision_version)
+        number = (self._msp_id, payer.msp_id, "forwards", primary.claim.claim, version)
+        return await self._prepare(
+            where, number, make, payer, replace(options, coordinates=primary), replaces
+        )
+
+    async def _prepare(
+        self,
+        where: str,
+        name: tuple[str, ...],
+        make: Callable[[str], Details],
+        payer: Organization,
+        options: FilingOptions,
+        replaces: Claim | None,
+    ) -> Prepared:
+        """The claim that is called so, with details that are made for its handle."""
+        provider = self._provider(options)
         card, held = await self._card(name)
-        details = read_details(source, options.naming, card.handle, patient)
-        if options.coordinates is not None:
-            details = coordinate(details, options.coordinates.decision.adjudication, source.where)
+        details = make(card.handle)
         sealed = SealedDetails(card.salt, details)
         bound = commitment.commit(commitment.CLAIM, sealed.salt, canonical.encode(sealed.details))
         if held is not None and held.commitment != bound:
@@ -182,27 +237,21 @@ class Preparation:
                 f"this claim number was sent before with other content (claim {held.claim[:8]}, "
                 f"{held.status.value})",
                 f"to correct it: medfabric claim replace {held.claim[:8]} FILE",
-                source.where,
+                where,
             )
         filing = Filing(
             claim=card.handle,
-            patient=patient,
+            patient=details.patient,
             payer=payer.msp_id,
             commitment=bound,
             provider=provider.msp_id if provider else "",
             room=self._room(payer, provider),
             evidence=await self._evidence(sealed.details),
-            labels=options.labels if options.labels is not None else source.labels or None,
+            labels=options.labels,
             replaces=replaces.claim if replaces else "",
             coordinates=options.coordinates.claim.claim if options.coordinates else "",
         )
-        if replaces is None and prior_claim(source.resource):
-            raise input_error(
-                "the claim says that it replaces an earlier one",
-                "send it with: medfabric claim replace CLAIM FILE",
-                source.where,
-            )
-        return Prepared(source.where, filing, sealed, card, held)
+        return Prepared(where, filing, sealed, card, held)
 
     async def _card(self, parts: Sequence[str]) -> tuple[Card, Claim | None]:
         """The card of a claim, and the claim if it is live; what was rejected is sent as new."""
@@ -296,29 +345,3 @@ class Preparation:
                     f"add the collection {name} to the channel in the network file",
                 )
         return Room.OWN
-
-
-def coordinate(details: Details, decision: Adjudication, where: str) -> Details:
-    """Return the claim with what the payer right before the addressee decided on it.
-
-    Raises FaultError: the claim names no insurance before the addressee's.
-    """
-    earlier = prior_payers(details)
-    if not earlier:
-        raise input_error(
-            "the claim names no insurance before the payer's own",
-            "list the prior payer's coverage with a lower sequence, and focal false",
-            where,
-        )
-    last = replace(
-        earlier[-1],
-        paid=decision.paid,
-        adjusted=decision.adjusted,
-        paid_lines=tuple(LinePaid(x.sequence, x.paid) for x in decision.lines if x.paid),
-    )
-    return replace(
-        details,
-        insurance=tuple(
-            last if item.sequence == last.sequence else item for item in details.insurance
-        ),
-    )

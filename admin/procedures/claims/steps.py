@@ -84,6 +84,10 @@ class ClaimSteps:
         """The filer has taken the claim back."""
         return await self._health.submit("claims:Void", self._change(), result=Claim)
 
+    async def confirm(self) -> Committed[Claim]:
+        """The later payer stays with its claim, although what it rests on has changed."""
+        return await self._health.submit("claims:Confirm", self._change(), result=Claim)
+
     async def reconcile(self) -> Committed[Claim]:
         """The filer has matched the payment with the claim."""
         return await self._health.submit("claims:Reconcile", self._change(), result=Claim)
