@@ -190,7 +190,12 @@ def _from_call(failure: client.GatewayError) -> Fault:
     meaning = explain_status(failure.status)
     exit_code = _STATUS_EXITS.get(failure.status, ExitCode.REFUSED)
     message = first_line(failure.message) or meaning.meaning
-    return Fault(exit_code, failure.status, message, where, meaning.remedy, details)
+    told, hidden, _ = message.partition(", see attached details")
+    remedy = meaning.remedy
+    if hidden and details:  # Fabric's gateway says that there are reasons; say the first
+        message = f"{told}: {first_line(details[0])}"
+        remedy = remedy if len(details) > 1 else ""
+    return Fault(exit_code, failure.status, message, where, remedy, details)
 
 
 def get_chaincode_answer(failure: client.GatewayError) -> tuple[int, str] | None:

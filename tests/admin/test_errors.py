@@ -13,6 +13,7 @@ from network.client.errors import (
     PeerDetail,
     ProfileError,
     ProposalRefusedError,
+    SubmitError,
 )
 
 DENIED = PeerDetail("p:7051", "Org1MSP", "chaincode response 403, Denied: role is missing")
@@ -82,3 +83,20 @@ def test_an_engines_error_keeps_remedy_and_details() -> None:
     assert (taken.exit_code, taken.code) == (ExitCode.INVALID, "port-in-use")
     assert (taken.remedy, taken.details) == ("stop it", ("a", "b"))
     assert to_fault(NotReadyError("late")).exit_code is ExitCode.UNREACHABLE
+
+
+def test_what_a_gateway_hides_behind_details_is_told() -> None:
+    text = "failed to endorse transaction, see attached details for more info"
+    detail = PeerDetail("127.0.0.1:7051", "AlphaMSP", "failed to distribute private collection")
+    fault = to_fault(EndorseError("ABORTED", text, details=(detail,)))
+    assert fault.message.startswith("failed to endorse transaction: 127.0.0.1:7051")
+    assert fault.message.endswith("failed to distribute private collection")
+    assert fault.remedy == ""  # there is nothing more to read
+    assert "--verbose" in to_fault(EndorseError("ABORTED", text, details=(detail, detail))).remedy
+
+
+def test_no_orderer_is_not_an_unreachable_peer() -> None:
+    text = "no orderers could successfully process transaction"
+    fault = to_fault(SubmitError("UNAVAILABLE", text, address="127.0.0.1:7051"))
+    assert (fault.exit_code, fault.code) == (ExitCode.UNREACHABLE, "no-orderer")
+    assert "no orderer takes transactions" in fault.message
