@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from fabric_protos.ledger.queryresult import kv_query_result_pb2
 from fabric_protos.peer import chaincode_shim_pb2
@@ -58,24 +58,24 @@ class Page:
         return len(self.entries)
 
 
-class QuerySource:
-    """The requests that an iterator needs; the stub provides them."""
+class QuerySource(Protocol):
+    """The requests that an iterator needs; see `requests.Requests`."""
 
     async def open_query(self, kind: int, payload: bytes) -> Any:
         """The first `protos.QueryResponse` of a query."""
-        raise NotImplementedError
+        ...
 
     async def fetch_next(self, query_id: str) -> Any:
         """The next `protos.QueryResponse`."""
-        raise NotImplementedError
+        ...
 
     async def close_query(self, query_id: str) -> None:
         """Afterwards the peer holds nothing for this query."""
-        raise NotImplementedError
+        ...
 
     def abandon_query(self, query_id: str) -> None:
         """Note that nobody will fetch from this query again."""
-        raise NotImplementedError
+        ...
 
 
 class QueryIterator(Generic[T]):
