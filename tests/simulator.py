@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import secrets
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -57,6 +56,7 @@ from network.topology.model import parse_topology
 from network.topology.mspfolder import load_signer
 from network.topology.values import Node, NodeKind, Topology
 from tests.network.node.scripted_chaincode import ScriptedChaincode
+from tests.ports import free_ports
 
 CHANNEL = "care"
 CHAINCODE = "demo"
@@ -105,17 +105,6 @@ class Definition:
     policy: str = ""
     collections: Sequence[Collection] = ()
     init_required: bool = False
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def build_topology(orgs: Mapping[str, int], fabric_version: str = "3.1") -> Topology:

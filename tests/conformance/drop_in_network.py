@@ -27,8 +27,8 @@ from tests.conformance.real_fabric import (
     _tar,
     find_binaries,
     find_config,
-    free_ports,
 )
+from tests.ports import free_ports
 
 CHANNEL = "care"
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,7 +25,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
@@ -44,6 +43,7 @@ from fabric_protos.peer import peer_pb2_grpc, proposal_pb2, proposal_response_pb
 
 from network.rules.envelope import build_proposal
 from network.rules.identity.identity import Signer, signer_from_pem
+from tests.ports import free_ports as free_ports
 
 CHANNEL = "care"
 READY_SECONDS = 60.0
@@ -608,18 +608,6 @@ def find_config(bin_folder: Path) -> Path:
         if (folder / "core.yaml").is_file() and (folder / "orderer.yaml").is_file():
             return folder
     pytest.skip("Fabric's sample core.yaml and orderer.yaml are not found: set FABRIC_CFG_PATH")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on just now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def make_endorser_stub(channel: Any) -> Any:

@@ -49,9 +49,10 @@ from network.rules.identity.identity import Signer
 from network.topology.materials import load_authority
 from network.topology.mspfolder import load_signer
 from tests.conformance.operated import describe, operate
-from tests.conformance.real_fabric import Organization, RealFabric, free_ports
+from tests.conformance.real_fabric import Organization, RealFabric
 from tests.fabric_binaries import run_fabric
 from tests.journeys.care import Care
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.network
 

@@ -22,8 +22,8 @@ from tests.conformance.drop_in_network import (
     DropIn,
     drop_in_network,
 )
-from tests.conformance.real_fabric import free_ports
 from tests.conformance.served import Served
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.network
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.real_fabric import FabricCommandError, RealFabric, free_ports
+from tests.conformance.real_fabric import FabricCommandError, RealFabric
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENT = secrets.token_hex(16)

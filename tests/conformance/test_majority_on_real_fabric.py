@@ -19,8 +19,9 @@ import pytest
 from network.client import Gateway
 from network.client.endpoint import Endpoint
 from network.client.errors import CommitError
-from tests.conformance.real_fabric import FabricCommandError, RealFabric, free_ports
+from tests.conformance.real_fabric import FabricCommandError, RealFabric
 from tests.conformance.served import ANYONE, Served
+from tests.ports import free_ports
 
 ORGANIZATIONS = [
     {"mspId": "Org1MSP", "name": "Org1", "role": "provider"},

@@ -23,7 +23,8 @@ from network.client.lifecycle import Collection, Definition
 from network.client.package import Connection, build_service_package
 from network.client.peer import PeerClient
 from network.rules.lifecycle.package import compute_package_id
-from tests.conformance.real_fabric import Organization, RealFabric, free_ports
+from tests.conformance.real_fabric import Organization, RealFabric
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 MEMBERS = (

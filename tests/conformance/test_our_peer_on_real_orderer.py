@@ -24,9 +24,10 @@ from fabric_protos.peer import events_pb2, peer_pb2_grpc, proposal_pb2, transact
 
 from network.rules.envelope import build_proposal, build_transaction_payload
 from network.rules.validation.commit_hash import get_commit_hash, get_validation_codes
-from tests.conformance.real_fabric import FabricCommandError, RealFabric, free_ports
+from tests.conformance.real_fabric import FabricCommandError, RealFabric
 from tests.conformance.served import Served
 from tests.network.node.probes import at, build_seek
+from tests.ports import free_ports
 
 BOTH = "AND('Org1MSP.peer','Org2MSP.peer')"
 OURS, REAL = "Org2", "Org1"

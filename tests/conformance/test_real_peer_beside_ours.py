@@ -35,13 +35,13 @@ from tests.conformance.real_fabric import (
     find_config,
     read_version,
 )
+from tests.ports import free_ports
 from tests.simulator import (
     CHANNEL,
     Client,
     Collection,
     Definition,
     Network,
-    free_ports,
     running_network,
 )
 

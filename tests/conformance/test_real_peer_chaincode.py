@@ -20,11 +20,11 @@ from tests.chaincode.authority import Authority
 from tests.conformance.real_fabric import (
     FabricCommandError,
     RealFabric,
-    free_ports,
     make_endorser_stub,
     read_proposal_response,
 )
 from tests.conformance.served import ANYONE, Served
+from tests.ports import free_ports
 
 COLLECTIONS = [
     {

@@ -21,13 +21,13 @@ from network.node.ledger.ledger import Ledger
 from network.node.ordering.block_store import BlockStore
 from network.rules.blocks.block import open_block
 from network.rules.validation.commit_hash import get_commit_hash, get_validation_codes
-from tests.conformance.real_fabric import free_ports
 from tests.conformance.test_real_peer_on_our_orderer import PATIENCE, Site, wait_until
 from tests.fabric_binaries import fabric_binary
 from tests.network.consortium import CHANNEL, Consortium
 from tests.network.differential.naive_peer import NaivePeer
 from tests.network.differential.wild_transactions import WildBlocks
 from tests.network.node.probes import at, build_seek
+from tests.ports import free_ports
 
 BLOCKS = int(os.environ.get("DIFFERENTIAL_BLOCKS", "40"))
 SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))

@@ -22,8 +22,9 @@ import pytest
 from network.client import Contract, Gateway
 from network.client.endpoint import Endpoint
 from network.client.errors import ClientError
-from tests.conformance.real_fabric import RealFabric, free_ports
+from tests.conformance.real_fabric import RealFabric
 from tests.conformance.served import ANYONE, Served
+from tests.ports import free_ports
 
 WORKERS = 400
 SEEDS = [f"seed{number}" for number in range(3)]

@@ -21,10 +21,10 @@ from fabric_protos.orderer import ab_pb2
 
 from network.rules.blocks.block import header_hash, open_block
 from network.rules.channel.config import ChannelConfig
-from tests.conformance.real_fabric import free_ports
 from tests.fabric_binaries import fabric_binary, run_fabric
 from tests.network.consortium import CHANNEL, Consortium, Org, build_message
 from tests.network.updates import build_update, set_batch_size
+from tests.ports import free_ports
 
 PATIENCE = 30.0
 POLICY = "OR('Org1MSP.member')"

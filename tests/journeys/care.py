@@ -10,7 +10,9 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,11 @@ from network.engines.ports import get_taken, list_listeners
 from network.topology.model import load_topology
 from tests.journeys import forking
 from tests.phi import search_bytes
+from tests.ports import SHARES, get_share
 
 DATA = Path(str(files("admin.demo"))) / "data"
+FIRST_BASE, LAST_BASE = 11_000, 16_600  # below the ephemeral range, with 10,000 above each
+SPAN = 200  # of one network's ports
 EXAMPLE = Path(str(files("network.topology"))) / "examples" / "care.yaml"
 
 
@@ -128,9 +133,7 @@ def move_ports(file: Path) -> None:
     """The network file names ports that are free now, in the same order as before."""
     text = file.read_text()
     ports = sorted({int(port) for port in re.findall(r"port: (\d+)", text)})
-    for _ in range(200):
-        # Below the ephemeral range, which every outgoing connection draws its port from.
-        base = random.randrange(11_000, 22_000)
+    for base in islice(_bases(), 200):
         moved = text
         for index, port in enumerate(ports):
             moved = moved.replace(f"port: {port}}}", f"port: {base + 10 * index}}}")
@@ -138,3 +141,13 @@ def move_ports(file: Path) -> None:
         if not get_taken(list_listeners(load_topology(file))):
             return
     raise AssertionError("no free ports for a network")
+
+
+@cache
+def _bases() -> Iterator[int]:
+    """First ports of networks: another for each, and others than processes beside this one."""
+    size = (LAST_BASE - FIRST_BASE) // SHARES
+    first = FIRST_BASE + get_share() * size
+    bases = [base + random.randrange(10) for base in range(first, first + size, SPAN)]
+    random.shuffle(bases)
+    return cycle(bases)

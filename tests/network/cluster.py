@@ -1,7 +1,6 @@
 """Three orderers of ours on one channel, in this process: started, stopped, asked."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,14 +21,9 @@ from network.rules.policy.manager import BLOCK_VALIDATION
 from tests.network.consortium import CHANNEL, Consortium, build_message
 from tests.network.node.probes import broadcast
 from tests.network.updates import build_update
+from tests.ports import free_ports
 
 PATIENCE = 20
-
-
-def take_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -44,7 +38,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self.tls = [self.consortium.orderer.enrol_tls(f"orderer{n}") for n in range(self.size)]
-        self.ports = [take_port() for _ in range(self.size)]
+        self.ports = free_ports(self.size)
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from chaincode.development.reloader import Reloader
 from chaincode.shim.handler import ChaincodeMessage
 from chaincode.shim.response import Response, open_response
 from tests.chaincode.talk import build_signed_proposal
+from tests.ports import free_port
 
 CONTRACT = """
 import asyncio
@@ -52,7 +52,7 @@ class Loop:
     def __init__(self, folder: Path, peer_address: str = "") -> None:
         self.file = folder / "greetings.py"
         self.told: list[News] = []
-        self.port = _free_port()
+        self.port = free_port()
         self.stopping = asyncio.Event()
         self._changed = asyncio.Event()
         environment = {"CHAINCODE_ID": "greeting:1"}
@@ -273,12 +273,6 @@ async def test_a_killed_process_is_started_again(
         loop.reloader._child._process.kill()
         await loop.expect(Serving, 2)
         assert (await loop.call("Greet", "x")).payload == b"hello"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _refused(port: int) -> bool:

@@ -1,20 +1,19 @@
 """The example consortium on ports that are free now."""
 
 import re
-import socket
-from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 
 from network.engines.ports import list_listeners
 from network.topology.model import parse_topology
+from tests.ports import free_ports
 
 
 def write_care(folder: Path) -> Path:
     """`network.yaml` in the folder: the shipped example with every port replaced by a free one."""
     text = files("network.topology").joinpath("examples").joinpath("care.yaml").read_text()
     ports = sorted({int(port) for port in re.findall(r"port: (\d+)", text)})
-    free = iter(_free_ports(len(ports) * 4))
+    free = iter(free_ports(len(ports) * 4))
     text = re.sub(r"port: (\d+)", lambda found: f"port: {next(free)}", text)
     text = re.sub(
         r"\{name: peer0, port: (\d+)\}",
@@ -42,11 +41,3 @@ def write_care(folder: Path) -> Path:
     listeners = list_listeners(parse_topology(text))
     assert len({one.port for one in listeners}) == len(listeners)
     return file
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]

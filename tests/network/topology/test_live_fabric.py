@@ -4,11 +4,9 @@ Needs Fabric's orderer, peer and osnadmin; takes about ten seconds.
 """
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,16 +18,9 @@ from network.topology.model import parse_topology
 from network.topology.values import Node, Topology
 from tests.fabric_binaries import fabric_binary, run_fabric
 from tests.network.topology.examples import NOW, SMALL
+from tests.ports import free_ports
 
 PORTS = ("7050", "7151", "7251")
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in taken:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in taken]
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,15 +18,14 @@ from network.node.ordering.block_store import BlockStore
 from network.node.ordering.chain import Chain, Node
 from network.rules.blocks.block import open_block, validate_block
 from tests.network.consortium import CHANNEL, Consortium, build_message
+from tests.ports import free_port
 
 ROUNDS = 4
 PATIENCE = 20
 
 
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     consortium = Consortium(address=f"127.0.0.1:{port}")
     environment = consortium.write_orderer(tmp_path, ORDERER_GENERAL_LISTENPORT=str(port))
     asyncio.run(join(tmp_path, consortium))

@@ -1,0 +1,49 @@
+"""Ports for servers under test, which stay theirs while a server is stopped and started again.
+
+The system hands out its own choice ("port 0") again as soon as it is free, to any server and to
+any outgoing connection; so these lie below the range that it chooses from (from 32768 in Linux),
+none is given twice in a run, and processes that run tests beside each other have shares of their
+own.
+"""
+
+import os
+import random
+import socket
+from collections.abc import Iterator
+from functools import cache
+from itertools import cycle
+
+FIRST, LAST = 27_000, 32_700
+SHARES = 4
+
+
+def get_share() -> int:
+    """The number, below SHARES, of this process among those that run tests together."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % SHARES
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on and nobody else is given."""
+    return next(port for port in _share() if _is_free(port))
+
+
+def free_ports(count: int) -> list[int]:
+    """So many of them, each another."""
+    return [free_port() for _ in range(count)]
+
+
+@cache
+def _share() -> Iterator[int]:
+    size = (LAST - FIRST) // SHARES
+    first = FIRST + get_share() * size
+    begin = random.randrange(size)  # another run of tests may be on this machine
+    return cycle([*range(first + begin, first + size), *range(first, first + begin)])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
