@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from importlib.resources import files
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +22,7 @@ from admin.x12.remittance import (
 )
 from admin.x12.writer import Address, SetOut, build_interchange, money
 from chaincode.claims.adjudication import total_up
-from chaincode.claims.codes import Group
+from chaincode.claims.codes import RARC, Group
 from chaincode.claims.details import Adjudication, Adjustment, Details, LineDecision
 from chaincode.claims.states import Outcome
 from tests.chaincode.claims.samples import NPI, details, line
@@ -200,3 +202,25 @@ def test_payments_of_one_trace_are_one() -> None:
 )
 def test_amounts_have_no_needless_zeros(cents: int, text: str) -> None:
     assert money(cents) == text
+
+
+def test_every_remark_that_is_emitted_is_on_the_published_list() -> None:
+    codes = ElementTree.fromstring(files("pyx12").joinpath("map", "codes.xml").read_bytes())
+    (listed,) = (one for one in codes.iter("codeset") if one.findtext("id") == "remark_code")
+    assert set(RARC) <= {code.text for code in listed.iter("code")}
+
+
+@pytest.mark.parametrize(
+    ("row", "broken"),
+    [
+        ("CAS*CO*97", "CAS*XX*97"),
+        ("CAS*CO*97", "CAS*CO*"),
+        ("LQ*HE*M15", "LQ*XX*M15"),
+        ("CLP*", "CLQ*"),
+        ("N1*PE*", "N1*ZZ*"),
+    ],
+)
+def test_its_guide_really_holds_it(row: str, broken: str) -> None:
+    text = write(build_remittance(payment(paid(MADE, DECIDED)), PROFILE, AT))
+    assert row in text
+    assert find_faults(text.replace(row, broken))
