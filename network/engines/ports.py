@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from network.engines.artefacts import first_chaincode
 from network.engines.processplan import Service
-from network.topology.values import Node, NodeKind, Topology
+from network.topology.values import Node, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def list_service_listeners(services: Iterable[Service]) -> list[Listener]:
 def list_node_listeners(node: Node) -> list[Listener]:
     """The addresses of one node."""
     found = [Listener(node.fqdn, "service", node.host, node.port)]
-    if node.operations_port and node.kind is not NodeKind.CA:
+    if node.operations_port:
         found.append(Listener(node.fqdn, "operations", node.host, node.operations_port))
     if node.admin_port:
         found.append(Listener(node.fqdn, "channel participation", node.host, node.admin_port))

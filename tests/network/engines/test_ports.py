@@ -15,7 +15,7 @@ def test_every_server_of_the_example_is_listed(tmp_path: Path) -> None:
     assert purposes.count("service") == 9  # an orderer, four peers, four CAs
     assert purposes.count("chaincode") == 4
     assert purposes.count("channel participation") == 1
-    assert purposes.count("operations") == 5
+    assert purposes.count("operations") == 9
 
 
 def test_a_taken_address_is_told_with_its_node() -> None:
