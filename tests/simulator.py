@@ -44,10 +44,10 @@ from network.node.peer.peer import Peer
 from network.node.peering.membership import Pace
 from network.node.serving.logs import LogSpec
 from network.node.serving.settings import Settings
-from network.rules.envelope import build_proposal
 from network.rules.identity.identity import Signer
 from network.rules.lifecycle.package import compute_package_id
 from network.rules.policy.dsl import parse_policy
+from network.rules.proposal import build_proposal
 from network.topology.channelspec import build_genesis
 from network.topology.errors import TopologyError
 from network.topology.folders import Folders

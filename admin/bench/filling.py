@@ -23,14 +23,10 @@ from network.node.ledger.channel import PeerChannel
 from network.node.ledger.sqlite_store import LEDGER_FILE
 from network.rules.blocks.block import build_block, header_hash, last_config_index, open_block
 from network.rules.blocks.block import sign_block as sign_new_block
-from network.rules.envelope import (
-    build_envelope,
-    build_proposal,
-    build_response_payload,
-    build_transaction_payload,
-    open_proposal,
-)
+from network.rules.envelope import build_envelope
 from network.rules.identity.identity import Signer
+from network.rules.proposal import build_proposal, open_proposal
+from network.rules.transaction import build_response_payload, build_transaction_payload
 
 Write = tuple[str, bytes]
 """A key of the chaincode's public state, and its value."""

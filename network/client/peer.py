@@ -25,7 +25,7 @@ from network.client.endpoint import Connection, Endpoint
 from network.client.errors import NodeError, ProposalRefusedError
 from network.client.seek import Seek, once, open_deliver, seek_envelope
 from network.client.session import Signing
-from network.rules.envelope import build_proposal
+from network.rules.proposal import build_proposal
 
 
 @dataclass(slots=True)

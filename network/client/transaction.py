@@ -9,12 +9,8 @@ from fabric_protos.gateway import gateway_pb2
 
 from network.client.commit import Commit, new_commit
 from network.client.session import Session
-from network.rules.envelope import (
-    open_envelope,
-    open_response_payload,
-    open_transaction,
-    parse_message,
-)
+from network.rules.envelope import open_envelope, parse_message
+from network.rules.transaction import open_response_payload, open_transaction
 
 
 @dataclass(frozen=True, slots=True)

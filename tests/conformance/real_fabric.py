@@ -41,8 +41,8 @@ import pytest
 import yaml
 from fabric_protos.peer import peer_pb2_grpc, proposal_pb2, proposal_response_pb2
 
-from network.rules.envelope import build_proposal
 from network.rules.identity.identity import Signer, signer_from_pem
+from network.rules.proposal import build_proposal
 from tests.ports import free_ports as free_ports
 
 CHANNEL = "care"

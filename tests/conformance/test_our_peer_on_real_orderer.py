@@ -22,7 +22,8 @@ from fabric_protos.common import common_pb2
 from fabric_protos.orderer import ab_pb2
 from fabric_protos.peer import events_pb2, peer_pb2_grpc, proposal_pb2, transaction_pb2
 
-from network.rules.envelope import build_proposal, build_transaction_payload
+from network.rules.proposal import build_proposal
+from network.rules.transaction import build_transaction_payload
 from network.rules.validation.commit_hash import get_commit_hash, get_validation_codes
 from tests.conformance.real_fabric import FabricCommandError, RealFabric
 from tests.conformance.served import Served

@@ -24,8 +24,8 @@ from fabric_protos.peer import proposal_pb2, transaction_pb2
 from fabric_protos.peer.lifecycle import lifecycle_pb2
 from fabric_protos.peer.proposal_response_pb2 import ProposalResponse
 
-from network.rules.envelope import build_transaction_payload
 from network.rules.policy.dsl import parse_policy
+from network.rules.transaction import build_transaction_payload
 from tests.conformance.real_fabric import (
     _BUILD,
     _DETECT,

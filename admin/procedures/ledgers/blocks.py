@@ -14,16 +14,10 @@ from fabric_protos.peer import chaincode_event_pb2, chaincode_pb2, proposal_pb2,
 
 from network.client.commit import VALID, code_name
 from network.rules.blocks.block import data_hash, header_hash
-from network.rules.envelope import (
-    MalformedMessage,
-    OpenedEnvelope,
-    open_envelope,
-    open_response_payload,
-    open_transaction,
-    parse_message,
-)
+from network.rules.envelope import MalformedMessage, OpenedEnvelope, open_envelope, parse_message
 from network.rules.identity.identity import IdentityError, read_identity
 from network.rules.state.rwset import MalformedRwset, Rwset, open_rwset
+from network.rules.transaction import open_response_payload, open_transaction
 
 KINDS = {
     common_pb2.CONFIG: "config",

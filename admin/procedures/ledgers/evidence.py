@@ -9,15 +9,11 @@ from typing import Any
 
 from network.rules.blocks.block import InvalidBlock, block_signed_data, data_hash, header_hash
 from network.rules.channel.config import ChannelConfig
-from network.rules.envelope import (
-    MalformedMessage,
-    open_envelope,
-    open_response_payload,
-    open_transaction,
-)
+from network.rules.envelope import MalformedMessage, open_envelope
 from network.rules.identity.identity import IdentityError, verify_signature
 from network.rules.policy.evaluation import PolicyUnsatisfied
 from network.rules.state.rwset import MalformedRwset, open_rwset
+from network.rules.transaction import open_response_payload, open_transaction
 
 BLOCK_VALIDATION = "/Channel/Orderer/BlockValidation"
 VALID = 0

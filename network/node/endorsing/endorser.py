@@ -41,15 +41,12 @@ from network.rules.endorsement.proposals import (
     validate_opened_filters,
     validate_proposal,
 )
-from network.rules.envelope import (
-    MalformedMessage,
-    OpenedProposal,
-    build_response_payload,
-    open_proposal,
-)
+from network.rules.envelope import MalformedMessage
 from network.rules.identity.identity import Signer, read_identity, sign_own
+from network.rules.proposal import OpenedProposal, open_proposal
 from network.rules.state.recorder import SimulationError, SimulationResults
 from network.rules.state.rwset import open_rwset
+from network.rules.transaction import build_response_payload
 
 log = logging.getLogger("endorser")
 

@@ -26,13 +26,13 @@ from network.node.endorsing.deployed_chaincodes import DeployedChaincodes, NotEn
 from network.node.ledger.channel import PeerChannel
 from network.rules.endorsement.chaincode_requests import Call, RequestRefused, TransactionContext
 from network.rules.endorsement.proposals import SYSTEM_CHAINCODE_VERSION
-from network.rules.envelope import OpenedProposal
 from network.rules.identity.identity import Identity
 from network.rules.lifecycle.collections import Permission, check_permission
 from network.rules.lifecycle.definitions import get_sequence
 from network.rules.lifecycle.errors import LifecycleError
 from network.rules.lifecycle.states import PublicState
 from network.rules.policy.evaluation import MalformedPolicy, compile_signature_policy
+from network.rules.proposal import OpenedProposal
 from network.rules.state.recorder import Recorder, SimulationError
 
 INITIALIZED_KEY = "\x00\U0010ffffinitialized"

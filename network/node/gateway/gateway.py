@@ -26,12 +26,9 @@ from network.rules.endorsement.interest import build_default_interest, protect_c
 from network.rules.endorsement.layouts import NoLayout
 from network.rules.endorsement.plan import Endorser, ErrorDetail, Plan
 from network.rules.endorsement.reply import StatusCode, get_result
-from network.rules.envelope import (
-    MalformedMessage,
-    OpenedProposal,
-    build_transaction_payload,
-    open_proposal,
-)
+from network.rules.envelope import MalformedMessage
+from network.rules.proposal import OpenedProposal, open_proposal
+from network.rules.transaction import build_transaction_payload
 
 log = logging.getLogger("gateway")
 

@@ -25,9 +25,9 @@ from network.rules.endorsement.reply import (
     judge_reply,
     judge_unreachable,
 )
-from network.rules.envelope import OpenedProposal
 from network.rules.identity.identity import IdentityError
 from network.rules.policy.evaluation import MalformedPolicy, compile_signature_policy
+from network.rules.proposal import OpenedProposal
 
 log = logging.getLogger("gateway")
 

@@ -16,18 +16,14 @@ from google.protobuf.message import DecodeError
 
 from network.rules.cache import BoundedCache
 from network.rules.duration import format_duration
-from network.rules.envelope import (
-    MalformedMessage,
-    OpenedProposal,
-    compute_tx_id,
-    parse_message,
-)
+from network.rules.envelope import MalformedMessage, compute_tx_id, parse_message
 from network.rules.identity.identity import (
     Identity,
     IdentityError,
     read_identity,
     verify_signature,
 )
+from network.rules.proposal import OpenedProposal
 from network.rules.state.recorder import SimulationResults
 
 ERROR_THRESHOLD = 400

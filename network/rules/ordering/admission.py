@@ -87,7 +87,7 @@ class ProposedConfig:
 
 def open_message(raw: bytes) -> OpenedEnvelope:
     """The envelope a client sent, in canonical form: what is not part of an Envelope's two fields
-    in their order is normalised, so that no peer refuses the block (see is_canonical_envelope).
+    in their order is normalised, so that no peer refuses the block (`validate_well_formed`).
 
     Raises:
         Refused: BAD_REQUEST "could not determine channel ID: …" (Registrar.BroadcastChannelSupport)

@@ -18,10 +18,11 @@ from fabric_protos.peer import (
 )
 from google.protobuf.message import DecodeError
 
-from network.rules.envelope import SignedData, compute_proposal_hash, compute_tx_id
+from network.rules.envelope import SignedData, compute_tx_id
 from network.rules.identity.identity import Identity, IdentityError, verify_signature
 from network.rules.identity.msp import MspManager
 from network.rules.policy.evaluation import signature_set_to_valid_identities
+from network.rules.proposal import compute_proposal_hash
 from network.rules.state.rwset import MalformedRwset, Rwset, open_rwset
 from network.rules.wire import has_field
 

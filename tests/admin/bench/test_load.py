@@ -10,7 +10,7 @@ import pytest
 from admin.bench.load import Supply, run_load
 from admin.bench.process import read_own_cpu, read_usage
 from admin.bench.workload import Mode, Workload
-from network.rules.envelope import open_proposal
+from network.rules.proposal import open_proposal
 from tests.network.client.gateway_double import GatewayDouble, Refusal, connect, serving
 
 

@@ -20,13 +20,10 @@ from google.protobuf import any_pb2
 from google.rpc import status_pb2
 
 from network.client import Gateway
-from network.rules.envelope import (
-    build_response_payload,
-    build_transaction_payload,
-    open_envelope,
-    open_proposal,
-)
+from network.rules.envelope import open_envelope
 from network.rules.identity.identity import Signer, signer_from_pem
+from network.rules.proposal import open_proposal
+from network.rules.transaction import build_response_payload, build_transaction_payload
 
 Answer = Callable[[Any], Any]
 

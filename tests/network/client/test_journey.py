@@ -15,8 +15,9 @@ from network.client import (
     SubmitError,
 )
 from network.client.errors import UnsignedError
-from network.rules.envelope import open_envelope, open_proposal
+from network.rules.envelope import open_envelope
 from network.rules.identity.identity import read_identity, verify_signature
+from network.rules.proposal import open_proposal
 from tests.network.client.gateway_double import (
     GatewayDouble,
     Refusal,

@@ -24,13 +24,7 @@ from fabric_protos.peer import (
 )
 
 from network.rules.blocks.block import build_block, header_hash, sign_block
-from network.rules.envelope import (
-    build_envelope,
-    build_proposal,
-    build_response_payload,
-    build_transaction_payload,
-    open_proposal,
-)
+from network.rules.envelope import build_envelope
 from network.rules.identity.certificates import Validity
 from network.rules.identity.identity import Signer
 from network.rules.lifecycle.definitions import DEFINITION_TYPE, ChaincodeDefinition
@@ -38,8 +32,10 @@ from network.rules.lifecycle.names import LIFECYCLE
 from network.rules.lifecycle.structures import NAMESPACES, build_metadata, field_key, metadata_key
 from network.rules.policy.application import policy_reference
 from network.rules.policy.dsl import parse_policy
+from network.rules.proposal import build_proposal, open_proposal
 from network.rules.state.rangequery import RangeSummary
 from network.rules.state.snapshot import Version
+from network.rules.transaction import build_response_payload, build_transaction_payload
 from tests.network.consortium import CHANNEL, Consortium, make_org, now
 from tests.network.differential.naive_peer import State
 

@@ -13,20 +13,17 @@ from network.rules.envelope import (
     MalformedMessage,
     build_channel_header,
     build_envelope,
-    build_payload,
-    build_proposal,
-    build_response_payload,
-    build_signature_header,
-    build_transaction_payload,
-    compute_proposal_hash,
     compute_tx_id,
-    is_canonical_envelope,
     open_envelope,
-    open_proposal,
+)
+from network.rules.identity.identity import read_identity, verify_signature
+from network.rules.proposal import build_proposal, compute_proposal_hash, open_proposal
+from network.rules.transaction import (
+    build_response_payload,
+    build_transaction_payload,
     open_response_payload,
     open_transaction,
 )
-from network.rules.identity.identity import read_identity, verify_signature
 from tests.network.rules.vectors import APPROVE, APPROVE_AGAIN, COMMIT, CONFIG, read_block
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
@@ -198,24 +195,6 @@ def test_a_timestamp_without_zone_is_utc() -> None:
     aware = build_channel_header(type=3, channel_id="c", timestamp=MOMENT)
     naive = build_channel_header(type=3, channel_id="c", timestamp=MOMENT.replace(tzinfo=None))
     assert aware == naive
-
-
-class TestCanonical:
-    RAW = build_envelope(
-        build_payload(b"", build_signature_header(b"c", b"n"), b"data"), b"signature"
-    )
-
-    def test_what_we_build_is_canonical(self) -> None:
-        assert is_canonical_envelope(self.RAW)
-
-    def test_fields_in_another_order_are_not(self) -> None:
-        payload = common_pb2.Envelope(payload=b"p").SerializeToString()
-        signature = common_pb2.Envelope(signature=b"s").SerializeToString()
-        assert is_canonical_envelope(payload + signature)
-        assert not is_canonical_envelope(signature + payload)
-
-    def test_a_field_given_twice_is_not(self) -> None:
-        assert not is_canonical_envelope(self.RAW + self.RAW)
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,9 @@ from hypothesis import strategies as st
 from admin.output import to_plain
 from admin.procedures.ledgers.blocks import view_block, view_transaction
 from network.rules.blocks.block import build_block
-from network.rules.envelope import (
-    build_envelope,
-    build_proposal,
-    build_response_payload,
-    build_transaction_payload,
-    open_envelope,
-    open_proposal,
-)
+from network.rules.envelope import build_envelope, open_envelope
+from network.rules.proposal import build_proposal, open_proposal
+from network.rules.transaction import build_response_payload, build_transaction_payload
 from tests.network.client.gateway_double import make_signer
 
 SIGNER = make_signer("Org1MSP", "alice")

@@ -13,7 +13,7 @@ from fabric_protos.msp import identities_pb2
 from fabric_protos.peer import chaincode_pb2, proposal_pb2
 
 from network.node.ledger.ledger import Ledger
-from network.rules.envelope import open_envelope, open_response_payload, open_transaction
+from network.rules.envelope import open_envelope
 from network.rules.lifecycle.calls import invoke
 from network.rules.lifecycle.collections import check_permission
 from network.rules.lifecycle.definitions import get_sequence
@@ -21,6 +21,7 @@ from network.rules.lifecycle.invocation import Invocation
 from network.rules.lifecycle.states import PublicState
 from network.rules.state.recorder import Recorder, SimulationResults
 from network.rules.state.rwset import VALIDATION_PARAMETER, open_rwset
+from network.rules.transaction import open_response_payload, open_transaction
 from tests.network.node.ledger.test_ledger_replay import as_ordered, read_ledger
 
 

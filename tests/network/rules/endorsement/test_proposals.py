@@ -22,10 +22,10 @@ from network.rules.endorsement.proposals import (
     validate_filters,
     validate_proposal,
 )
-from network.rules.envelope import build_proposal, open_proposal
 from network.rules.identity.certificates import Validity
 from network.rules.identity.identity import Signer
 from network.rules.policy.dsl import parse_policy
+from network.rules.proposal import build_proposal, open_proposal
 from network.rules.state.recorder import SimulationResults
 from tests.network.consortium import Consortium
 

@@ -9,15 +9,11 @@ from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 from fabric_protos.peer import proposal_response_pb2, transaction_pb2
 
 from network.rules.blocks.block import build_block, header_hash, sign_block
-from network.rules.envelope import (
-    build_envelope,
-    build_proposal,
-    build_response_payload,
-    build_transaction_payload,
-    open_proposal,
-)
+from network.rules.envelope import build_envelope
 from network.rules.identity.identity import Signer
+from network.rules.proposal import build_proposal, open_proposal
 from network.rules.state.snapshot import MemorySnapshot, StateValue
+from network.rules.transaction import build_response_payload, build_transaction_payload
 from network.rules.validation.chainreport import BlockReport, Check, Taken
 from network.rules.validation.chainverify import ChainVerifier
 from network.rules.validation.commit_hash import set_peer_metadata
