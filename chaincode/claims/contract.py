@@ -28,15 +28,11 @@ from typing import TypeVar
 
 from chaincode import canonical
 from chaincode.access import role
-from chaincode.claims import accumulators, coordination, decision, rules, steps, store
+from chaincode.claims import accumulators, coordination, decision, rules, statements, steps, store
 from chaincode.claims.details import (
     Accumulated,
-    ClaimFile,
     OpenedCoverage,
     SealedAdjudication,
-    SealedDetails,
-    SealedInformation,
-    SealedRemittance,
     Used,
 )
 from chaincode.claims.intake import Intake, read_claim, read_claims
@@ -45,39 +41,30 @@ from chaincode.claims.model import (
     Change,
     CheckResult,
     Claim,
-    ClaimHistory,
-    ClaimPage,
     FactKind,
     Filing,
     Notice,
     PrivateKind,
-    ReexaminationPage,
-    Registration,
-    RegistrationRequest,
     Room,
     Staged,
     StagedCommitment,
     Submission,
     SubmissionResult,
-    TableLoad,
-    TableVersion,
 )
+from chaincode.claims.queries import Queries
+from chaincode.claims.statements import CLAIMS_STAFF, Statements
 from chaincode.claims.states import Action, Status
 from chaincode.contract import Context, Contract, query, transaction
-from chaincode.directory import registry
-from chaincode.directory.model import OrganizationRole
-from chaincode.errors import Denied, InvalidArgument, NotFound
-from chaincode.forms import validate_code, validate_digest
+from chaincode.errors import InvalidArgument, NotFound
 from chaincode.phi import validate_handle
-from chaincode.table import PageRequest, validate_page
+from chaincode.table import PageRequest
 
-CLAIMS_STAFF = role("claims", "adjudicator", "service")
 DECIDERS = role("claims", "adjudicator")
 _FIRST_PAGE = PageRequest()
 T = TypeVar("T")
 
 
-class ClaimsContract(Contract, name="claims"):
+class ClaimsContract(Statements, Queries, Contract, name="claims"):
     """Claims from submission through checks, decision and payment to appeal."""
 
     # --- in ------------------------------------------------------------------------------------
@@ -209,7 +196,7 @@ class ClaimsContract(Contract, name="claims"):
     @query(access=DECIDERS)
     async def StagedDecision(self, ctx: Context, claim: str, version: int) -> SealedAdjudication:
         """What `StageDecision` decided on a claim at this version, from the payer's own peer."""
-        room = rules.collection_of(Room.OWN, "", "", await _payer(ctx))
+        room = rules.collection_of(Room.OWN, "", "", await statements.require_payer(ctx))
         where = (claim, store.DECISION, version + 1)
         found = await store.get_private(ctx, SealedAdjudication, room, *where)
         if found is None:
@@ -223,7 +210,7 @@ class ClaimsContract(Contract, name="claims"):
         From the payer's own peer. Transient `fingerprintKey`.
         """
         validate_handle(coverage, "coverage")
-        payer = await _payer(ctx)
+        payer = await statements.require_payer(ctx)
         room = rules.collection_of(Room.OWN, "", "", payer)
         key = store.fact_key(ctx, FactKind.COVERAGE.value, coverage)
         raw = await ctx.stub.get_private_data(room, key)
@@ -333,193 +320,6 @@ class ClaimsContract(Contract, name="claims"):
         For a claim that waits in its queue, for the decision that it rests on has changed.
         """
         return await steps.take_step(ctx, change, Action.CONFIRM)
-
-    @query
-    async def Later(self, ctx: Context, claim: str) -> list[Claim]:
-        """The live claims of later payers that rest on this claim's decision."""
-        validate_handle(claim, "claim")
-        return await coordination.list_later(ctx, claim)
-
-    @query
-    async def Reexaminations(
-        self, ctx: Context, payer: str = "", page: PageRequest = _FIRST_PAGE
-    ) -> ReexaminationPage:
-        """The claims that a payer (default: the caller's organisation) has to look at again."""
-        return await coordination.list_waiting(ctx, payer or ctx.client.msp_id, page)
-
-    # --- what a payer registers -----------------------------------------------------------------
-
-    @transaction(access=CLAIMS_STAFF)
-    async def RegisterCoverage(
-        self, ctx: Context, registration: RegistrationRequest
-    ) -> Registration:
-        """A payer is committed to a coverage's facts (`commitment.COVERAGE`); they stay with it."""
-        return await _register(ctx, FactKind.COVERAGE, registration)
-
-    @transaction(access=CLAIMS_STAFF)
-    async def Authorize(self, ctx: Context, registration: RegistrationRequest) -> Registration:
-        """A payer is committed to a prior authorisation of `units` (`commitment.AUTHORIZATION`)."""
-        if registration.units < 1:
-            raise InvalidArgument("registration.units: an authorisation grants at least one unit")
-        return await _register(ctx, FactKind.AUTHORIZATION, registration)
-
-    @transaction(access=CLAIMS_STAFF)
-    async def RegisterProvider(
-        self, ctx: Context, registration: RegistrationRequest
-    ) -> Registration:
-        """A payer is committed to a provider's enrolment and exclusions (`ENROLMENT`)."""
-        return await _register(ctx, FactKind.ENROLMENT, registration)
-
-    @transaction(access=CLAIMS_STAFF)
-    async def KeepFact(self, ctx: Context, kind: FactKind, handle: str) -> None:
-        """The payer's own room holds the transient field `fact`; nothing public is written."""
-        validate_handle(handle, "handle")
-        msp_id = await _payer(ctx)
-        raw = store.read_transient(ctx, "fact")
-        canonical.parse_json(raw, "fact")
-        room = rules.collection_of(Room.OWN, "", "", msp_id)
-        await ctx.stub.put_private_data(room, store.fact_key(ctx, kind.value, handle), raw)
-
-    @query(access=CLAIMS_STAFF)
-    async def Fact(self, ctx: Context, kind: FactKind, handle: str) -> bytes:
-        """What `KeepFact` kept, from the payer's own peer."""
-        room = rules.collection_of(Room.OWN, "", "", await _payer(ctx))
-        raw = await ctx.stub.get_private_data(room, store.fact_key(ctx, kind.value, handle))
-        return raw or b""
-
-    @transaction(access=CLAIMS_STAFF)
-    async def LoadTable(self, ctx: Context, table: TableLoad) -> TableVersion:
-        """A payer's table has a new version, by digest; `policy` is the one that the checks use.
-
-        With `content` every peer can apply it; without, whoever needs it sends it in the transient
-        field `table` and it is compared with the digest.
-        """
-        validate_code(table.name, "table.name")
-        validate_digest(table.digest, "table.digest")
-        content = table.content.encode()
-        if content:
-            rules.read_table(content, table.digest)
-        payer = await _payer(ctx)
-        held = await store.TABLES.get(ctx, payer, table.name)
-        loaded = TableVersion(
-            name=table.name,
-            payer=payer,
-            version=held.version + 1 if held else 1,
-            digest=table.digest,
-            loaded_at=ctx.now,
-            content=table.content,
-        )
-        await store.TABLES.put(ctx, loaded, payer, table.name)
-        ctx.set_event("claims.TableLoaded", replace(loaded, content=""))
-        return loaded
-
-    @query
-    async def Table(self, ctx: Context, payer: str, name: str = "policy") -> TableVersion:
-        """A payer's table in force."""
-        return await store.TABLES.require(ctx, payer, name, what="table")
-
-    @query(access=CLAIMS_STAFF)
-    async def Registered(
-        self, ctx: Context, payer: str, kind: FactKind, handle: str
-    ) -> Registration:
-        """What a payer registered under a handle."""
-        return await store.REGISTRATIONS.require(
-            ctx, payer, kind.value, handle, what="registration"
-        )
-
-    # --- seen -----------------------------------------------------------------------------------
-
-    @query
-    async def Get(self, ctx: Context, claim: str) -> Claim:
-        """A claim's public part."""
-        return await store.CLAIMS.require(ctx, claim, what="claim")
-
-    @query
-    async def GetMany(self, ctx: Context, claims: list[str]) -> dict[str, Claim]:
-        """The public parts of up to 1,000 claims, by handle; those that there are not, left out."""
-        if len(claims) > rules.MAX_BATCH:
-            raise InvalidArgument(f"claims: at most {rules.MAX_BATCH}")
-        for index, claim in enumerate(claims):
-            validate_handle(claim, f"claims[{index}]")
-        return await store.get_claims(ctx, list(dict.fromkeys(claims)))
-
-    @query
-    async def Checks(self, ctx: Context, claim: str) -> list[CheckResult]:
-        """The results of a claim's checks, in order: at the gate, and since a decision its own."""
-        return list((await store.CLAIMS.require(ctx, claim, what="claim")).checks)
-
-    @query
-    async def History(self, ctx: Context, claim: str) -> ClaimHistory:
-        """Every change of a claim, oldest first."""
-        await store.CLAIMS.require(ctx, claim, what="claim")
-        found = ctx.stub.get_state_by_partial_composite_key(store.STEPS.name, [claim])
-        return ClaimHistory(tuple([store.STEPS.open(item.value) async for item in found]))
-
-    @query
-    async def List(
-        self,
-        ctx: Context,
-        party: str = "",
-        status: Status | None = None,
-        page: PageRequest = _FIRST_PAGE,
-    ) -> ClaimPage:
-        """The claims of a party (default: the caller's organisation), by time of submission."""
-        validate_page(page)
-        wanted = party or ctx.client.msp_id
-        if status is None:
-            names, bookmark = await store.BY_PARTY.page(ctx, wanted, page=page)
-        else:
-            names, bookmark = await store.BY_STATUS.page(ctx, wanted, status.value, page=page)
-        claims = [await store.CLAIMS.require(ctx, name) for name in names]
-        return ClaimPage(tuple(claims), bookmark)
-
-    @query(access=role("claims", "adjudicator", "service", "auditor", "privacy-officer"))
-    async def Details(self, ctx: Context, claim: str) -> ClaimFile:
-        """A claim's private side, for the parties, from a peer of theirs."""
-        held = await store.CLAIMS.require(ctx, claim, what="claim")
-        if ctx.client.msp_id not in (held.submitter, held.provider, held.payer):
-            raise Denied("the caller's organisation is no party to the claim")
-        found = ctx.stub.get_private_data_by_partial_composite_key(
-            held.collection, store.PRIVATE, [claim]
-        )
-        values: dict[str, list[bytes]] = {}
-        async for item in found:
-            kind = ctx.stub.split_composite_key(item.key)[1][1]
-            values.setdefault(kind, []).append(item.value)
-        details = [canonical.decode(SealedDetails, x) for x in values.get(store.DETAILS, [])]
-        return ClaimFile(
-            details=details[0] if details else None,
-            decisions=_open_all(SealedAdjudication, values, store.DECISION),
-            remittances=_open_all(SealedRemittance, values, PrivateKind.REMITTANCE.value),
-            information=_open_all(SealedInformation, values, PrivateKind.INFORMATION.value),
-        )
-
-
-def _open_all(kind: type[T], values: dict[str, list[bytes]], name: str) -> tuple[T, ...]:
-    return tuple(canonical.decode(kind, raw) for raw in values.get(name, []))
-
-
-async def _payer(ctx: Context) -> str:
-    return (await registry.require_member(ctx, OrganizationRole.PAYER)).msp_id
-
-
-async def _register(ctx: Context, kind: FactKind, request: RegistrationRequest) -> Registration:
-    validate_handle(request.handle, "registration.handle")
-    validate_digest(request.commitment, "registration.commitment")
-    payer = await _payer(ctx)
-    held = await store.REGISTRATIONS.get(ctx, payer, kind.value, request.handle)
-    registered = Registration(
-        kind=kind,
-        handle=request.handle,
-        payer=payer,
-        commitment=request.commitment,
-        version=held.version + 1 if held else 1,
-        registered_at=ctx.now,
-        units_left=request.units,
-    )
-    await store.REGISTRATIONS.put(ctx, registered, payer, kind.value, request.handle)
-    ctx.set_event("claims.Registered", registered)
-    return registered
 
 
 def _title(status: Status) -> str:
