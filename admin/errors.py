@@ -230,6 +230,13 @@ def _from_exchange(failure: BaseException) -> Fault | None:
             "",
             "ask for it: medfabric record request RECORD --purpose CODE",
         )
+    if _is_a(failure, errors, "StoreAway"):
+        return Fault(
+            ExitCode.UNREACHABLE,
+            "store-away",
+            first_line(failure),
+            remedy="for S3: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
+        )
     code = "seal-broken" if _is_a(failure, errors, "SealBroken") else "invalid-record"
     return Fault(ExitCode.INVALID, code, first_line(failure))
 

@@ -1,4 +1,4 @@
-"""`python -m admin.exchange NETWORK ORGANISATION`: one organisation's record exchange.
+"""`python -m admin.exchange NETWORK ORGANISATION [STORE]`: one organisation's record exchange.
 
 Serves its sealed records and follows the ledger to release what was permitted, in the name of the
 organisation's identity `exchange` (role=service). Ends with 0 after SIGTERM, with 1 and one line on
@@ -35,6 +35,7 @@ log = logging.getLogger("medfabric.exchange")
 
 GRACE = 5.0
 RETRY_DELAY = 0.5
+LONGEST_DELAY = 15.0
 REFRESH = 15.0
 """Seconds between looks at the channel's configuration: new members, revoked certificates."""
 TIDY = 600.0
@@ -43,12 +44,12 @@ TIDY = 600.0
 
 def main(arguments: list[str]) -> int:
     """Run one exchange until it is told to stop; returns the exit code."""
-    if len(arguments) != 2:
-        sys.stderr.write("usage: python -m admin.exchange NETWORK ORGANISATION\n")
+    if len(arguments) not in (2, 3):
+        sys.stderr.write("usage: python -m admin.exchange NETWORK ORGANISATION [STORE]\n")
         return 2
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        place = open_place(load_surroundings(Path(arguments[0])), arguments[1])
+        place = open_place(load_surroundings(Path(arguments[0])), *arguments[1:])
         asyncio.run(serve(place))
     except KeyboardInterrupt:
         return 0
@@ -82,6 +83,7 @@ async def serve(place: ExchangePlace) -> None:
         )
         await server.start(place.address)
         log.info("Record exchange of %s listening on %s", profile.signer.msp_id, place.address)
+        log.info("It serves the records in %s", place.store_url)
         work = [
             asyncio.create_task(_follow(custodian, Checkpoint(place.checkpoint))),
             asyncio.create_task(_refresh(place, custodian.trust, tls)),
@@ -105,12 +107,16 @@ def _build_tls(place: ExchangePlace, trust: ChannelTrust) -> ServerTls:
 
 
 async def _follow(custodian: Custodian, checkpoint: Checkpoint) -> None:
+    """Whatever ends the work on an event (a peer, a store that is away), the event comes again."""
+    delay, reached = RETRY_DELAY, None
     while True:
         try:
             await custodian.follow(checkpoint)
-        except ClientError as failure:
-            log.warning("the stream of events broke: %s", type(failure).__name__)
-        await asyncio.sleep(RETRY_DELAY)
+        except Exception as failure:
+            log.warning("events are followed anew: %s", type(failure).__name__)
+        before, reached = reached, checkpoint.position
+        delay = min(2 * delay, LONGEST_DELAY) if reached == before else RETRY_DELAY
+        await asyncio.sleep(delay)
 
 
 async def _refresh(place: ExchangePlace, trust: ChannelTrust, tls: RotatingTls) -> None:
@@ -130,7 +136,7 @@ async def _tidy(custodian: Custodian) -> None:
         try:
             await custodian.take_back()
             await asyncio.to_thread(custodian.store.remove_abandoned)
-        except (ClientError, OSError) as failure:
+        except Exception as failure:  # an object store has errors of its own
             log.warning("not tidied: %s", type(failure).__name__)
         await asyncio.sleep(TIDY)
 

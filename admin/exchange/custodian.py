@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from admin.errors import get_chaincode_answer
-from admin.exchange.errors import ExchangeError
+from admin.exchange.errors import ExchangeError, StoreAway
 from admin.exchange.header import Header
 from admin.exchange.keyring import KeyRing
 from admin.exchange.release import Release, ReleasedKey
@@ -59,7 +59,11 @@ class Custodian:
     """Returns where a record of one of this custodian's batches stands."""
 
     async def follow(self, checkpoint: Checkpoint) -> None:
-        """Release every access that is permitted from the checkpoint on; runs until cancelled."""
+        """Release every access that is permitted from the checkpoint on; runs until cancelled.
+
+        What a peer or a store that is away raises ends it; the event is handled when it is called
+        again.
+        """
         network = self.health.gateway.network(self.health.channel_id)
         start = 0 if checkpoint.position is None else None
         events = network.chaincode_events(
@@ -128,6 +132,8 @@ class Custodian:
         try:
             released = await self.release(event.access)
         except (ExchangeError, client.ClientError) as failure:
+            if is_away(failure):
+                raise  # the event comes again once the peer is back
             # One access that cannot be served must not keep the others waiting.
             log.warning("access %s not released: %s", event.access, _reason(failure))
         else:
@@ -166,6 +172,11 @@ class Custodian:
         if (header.manifest.record, header.manifest.version) != (record, version):
             raise NotStored(f"record {record} version {version}: another record lies in its place")
         return header
+
+
+def is_away(failure: Exception) -> bool:
+    """Whether somebody did not answer, so that the same may succeed later."""
+    return isinstance(failure, StoreAway) or getattr(failure, "status", None) in client.UNREACHABLE
 
 
 def _read_event(payload: bytes) -> AccessEvent:

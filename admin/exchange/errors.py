@@ -15,3 +15,7 @@ class NotARecipient(ExchangeError):
 
 class NotSealed(ExchangeError):
     """The file is no sealed record of ours, or of a newer format."""
+
+
+class StoreAway(ExchangeError):
+    """The store of sealed records cannot be reached, or refuses; the same may succeed later."""

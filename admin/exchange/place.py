@@ -81,8 +81,13 @@ def channel_of(surroundings: Surroundings, organization: Organization) -> str:
     raise input_error(f"{organization.name} is a member of no channel", "add it to one")
 
 
-def open_place(surroundings: Surroundings, organization_name: str) -> ExchangePlace:
-    """Return where the organisation's exchange lives. Raises FaultError, ProfileError."""
+def open_place(
+    surroundings: Surroundings, organization_name: str, store: str = ""
+) -> ExchangePlace:
+    """Return where the organisation's exchange lives; `store` is another URL than the file's.
+
+    Raises FaultError, ProfileError.
+    """
     organization = surroundings.topology.organization(organization_name)
     endpoint = exchange_endpoint(surroundings, organization)
     tls = surroundings.folders.exchange_tls(organization)
@@ -95,7 +100,7 @@ def open_place(surroundings: Surroundings, organization_name: str) -> ExchangePl
         tls_key=tls / "server.key",
         tls_certificate=tls / "server.crt",
         keys=keys_folder(surroundings, organization, SERVICE_USER),
-        store_url=store_url(surroundings, organization),
+        store_url=store or store_url(surroundings, organization),
         checkpoint=folder / "checkpoint.json",
         batches=batches_folder(surroundings, organization),
     )

@@ -72,10 +72,15 @@ class RecordExchange(exchange_pb2_grpc.RecordExchangeServicer):  # type: ignore[
             await _abort(context, grpc.StatusCode.NOT_FOUND, str(missing))
         except client.GatewayError as failure:
             await _abort(context, *_ledger_refusal(failure))
+        except Exception as failure:
+            await _abort_store(context, failure)
         yield exchange_pb2.FetchResponse(opening=opening)
         length = min(request.length or self._stretch, self._stretch)
-        async for part in self._content(request, length):
-            yield exchange_pb2.FetchResponse(content=part)
+        try:
+            async for part in self._content(request, length):
+                yield exchange_pb2.FetchResponse(content=part)
+        except Exception as failure:
+            await _abort_store(context, failure)
         log.info("access %s fetched from %d on", request.access_id, request.offset)
 
     async def Locate(self, signed: Any, context: Any) -> Any:
@@ -186,6 +191,14 @@ def _ledger_refusal(failure: client.GatewayError) -> tuple[grpc.StatusCode, str]
         known = {404: grpc.StatusCode.NOT_FOUND, 403: grpc.StatusCode.PERMISSION_DENIED}
         return known.get(status, grpc.StatusCode.INVALID_ARGUMENT), text
     return grpc.StatusCode.UNAVAILABLE, "the custodian's peer does not answer: try again"
+
+
+async def _abort_store(context: Any, failure: Exception) -> NoReturn:
+    """An object store has errors of its own, whose text is nobody's business."""
+    log.warning("the store does not answer: %s", type(failure).__name__)
+    await _abort(
+        context, grpc.StatusCode.UNAVAILABLE, "the custodian's store does not answer: try again"
+    )
 
 
 async def _abort(context: Any, status: grpc.StatusCode, reason: str) -> NoReturn:

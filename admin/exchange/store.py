@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from admin.exchange.errors import ExchangeError
+from admin.exchange.errors import ExchangeError, StoreAway
 
 _HANDLE = re.compile(r"[0-9a-f]{8,128}")
 _VERSION = re.compile(r"(\d{1,9})\.sealed")
@@ -30,6 +30,10 @@ UPLOAD_PART = 32 * 1024 * 1024
 
 _FLEETING = ("memory", "http", "https", "data", "zip", "tar", "github", "git", "reference")
 """Protocols that lose what they hold, or cannot be written."""
+
+
+_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "google", "adlfs", "azure")
+"""Packages of object stores' clients, whose errors are the store's."""
 
 
 class NotStored(ExchangeError):
@@ -52,7 +56,10 @@ def validate_store_url(url: str) -> None:
 
 
 class RecordStore:
-    """Sealed records under one URL. Files appear whole or not at all. Raises NotStored."""
+    """Sealed records under one URL. Files appear whole or not at all.
+
+    Raises NotStored, and StoreAway where an object store does not answer or refuses.
+    """
 
     def __init__(self, url: str) -> None:
         try:
@@ -62,6 +69,7 @@ class RecordStore:
             extra = "; install medfabric[s3]" if scheme == "s3" else ""
             raise UnusableStore(f"the store {scheme}: cannot be opened: {error}{extra}") from error
         self._root = root.rstrip("/")
+        self._place = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
         self._is_folder = "file" in _protocols(self._files)
 
     @contextmanager
@@ -76,20 +84,22 @@ class RecordStore:
     @contextmanager
     def reading(self, record: str, version: int, offset: int = 0) -> Iterator[BinaryIO]:
         """Open a sealed record version for reading from an offset on."""
-        try:
-            source = self._files.open(self._sealed(record, version), "rb")
-        except FileNotFoundError as error:
-            raise NotStored(f"record {record} version {version} is not stored here") from error
-        with source:
-            source.seek(offset)
-            yield cast(BinaryIO, source)
+        with self._telling():
+            try:
+                source = self._files.open(self._sealed(record, version), "rb")
+            except FileNotFoundError as error:
+                raise NotStored(f"record {record} version {version} is not stored here") from error
+            with source:
+                source.seek(offset)
+                yield cast(BinaryIO, source)
 
     def size(self, record: str, version: int) -> int:
         """Return the sealed file's size in bytes."""
-        try:
-            return int(self._files.size(self._sealed(record, version)))
-        except FileNotFoundError as error:
-            raise NotStored(f"record {record} version {version} is not stored here") from error
+        with self._telling():
+            try:
+                return int(self._files.size(self._sealed(record, version)))
+            except FileNotFoundError as error:
+                raise NotStored(f"record {record} version {version} is not stored here") from error
 
     def holds(self, record: str, version: int, size: int) -> bool:
         """Whether the sealed file is here and has so many bytes."""
@@ -123,10 +133,11 @@ class RecordStore:
 
     def get_release(self, access: str) -> bytes:
         """Return the keys released for an access."""
-        try:
-            return cast(bytes, self._files.cat_file(self._release(access)))
-        except FileNotFoundError as error:
-            raise NotStored(f"access {access} has not been released") from error
+        with self._telling():
+            try:
+                return cast(bytes, self._files.cat_file(self._release(access)))
+            except FileNotFoundError as error:
+                raise NotStored(f"access {access} has not been released") from error
 
     def releases(self) -> list[str]:
         """Return the accesses whose released keys are here."""
@@ -164,6 +175,13 @@ class RecordStore:
             with self._renaming(path, durable=durable) as target:
                 yield target
             return
+        with self._telling():
+            with self._uploading(path) as upload:
+                yield upload
+            self._files.invalidate_cache()
+
+    @contextmanager
+    def _uploading(self, path: str) -> Iterator[BinaryIO]:
         self._files.invalidate_cache()
         # Without autocommit closing a file does not complete its upload.
         upload = self._files.open(path, "wb", autocommit=False, block_size=UPLOAD_PART)
@@ -173,10 +191,25 @@ class RecordStore:
         except BaseException:
             with suppress(AttributeError):
                 upload.closed = True  # else it would be flushed when it is collected
-            upload.discard()
+            # What cannot be reached keeps the parts until its own rules delete them.
+            with suppress(Exception):
+                upload.discard()
             raise
         upload.commit()
-        self._files.invalidate_cache()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """What an object store's client raises is the store's: StoreAway."""
+        try:
+            yield
+        except Exception as error:
+            # Some come translated to Python's own, such as FileNotFoundError where a bucket is not.
+            if not (_is_clients(error) or _is_clients(error.__cause__)):
+                raise
+            raise StoreAway(
+                f"the store {self._place} cannot be used ({type(error).__name__}): see to its "
+                "address, its bucket and the credentials in the environment"
+            ) from error
 
     @contextmanager
     def _renaming(self, path: str, *, durable: bool) -> Iterator[BinaryIO]:
@@ -196,18 +229,24 @@ class RecordStore:
             raise
 
     def _names(self, folder: str) -> list[str]:
-        try:
-            found = self._files.ls(folder, detail=False, refresh=True)
-        except FileNotFoundError:
-            return []
+        with self._telling():
+            try:
+                found = self._files.ls(folder, detail=False, refresh=True)
+            except FileNotFoundError:
+                return []
         return [str(path).rstrip("/").rpartition("/")[2] for path in found]
 
     def _remove(self, path: str) -> None:
-        try:
-            self._files.rm_file(path)
-        except FileNotFoundError:
-            return
-        self._files.invalidate_cache()
+        with self._telling():
+            try:
+                self._files.rm_file(path)
+            except FileNotFoundError:
+                return
+            self._files.invalidate_cache()
+
+
+def _is_clients(error: BaseException | None) -> bool:
+    return type(error).__module__.partition(".")[0] in _CLIENTS
 
 
 def _protocols(files: Any) -> tuple[str, ...]:

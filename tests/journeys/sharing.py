@@ -80,8 +80,8 @@ class Acting:
 
 
 @asynccontextmanager
-async def acting(folder: Path, identity: str) -> AsyncIterator[Acting]:
-    surroundings = load_surroundings(folder / "network.yaml")
+async def acting(folder: Path, identity: str, file: str = "network.yaml") -> AsyncIterator[Acting]:
+    surroundings = load_surroundings(folder / file)
     profile = surroundings.profile(identity)
     async with Gateway.connect(endpoint=profile.endpoint, signer=profile.signer) as gateway:
         yield Acting(surroundings, profile, Health(gateway, "care"))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from admin.exchange.place import SERVICE_USER
+from admin.exchange.place import SERVICE_USER, store_url
 from admin.procedures.care.keys import ensure_key
 from admin.procedures.networks.enrolment import enroll, register_or_reset
 from admin.procedures.networks.health import Health
@@ -69,7 +69,8 @@ def _service(surroundings: Surroundings, owner: Organization, network: Path) -> 
         process=NodeProcess(
             name=name,
             module=MODULE,
-            arguments=(str(network), owner.name),
+            # Named, so that an exchange whose store is another from now on is started anew.
+            arguments=(str(network), owner.name, store_url(surroundings, owner)),
             folder=str(folder),
             log=str(folder / LOG),
         ),

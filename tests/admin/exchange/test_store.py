@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from admin.exchange.errors import NotARecipient
+from admin.exchange.errors import NotARecipient, StoreAway
 from admin.exchange.header import key_id
 from admin.exchange.keyring import KeyRing
 from admin.exchange.keywrap import public_key_spki
@@ -21,6 +21,7 @@ from admin.exchange.store import (
     validate_store_url,
 )
 from network.rules.identity.certificates import private_key_pem
+from tests.admin.exchange.objectstore import serving_bucket
 
 RECORD, ACCESS = "ab" * 16, "cd" * 32
 RELEASE = Release(ACCESS, (ReleasedKey(RECORD, 1, "ef" * 32, b"wrapped", b"d" * 32),))
@@ -28,26 +29,8 @@ RELEASE = Release(ACCESS, (ReleasedKey(RECORD, 1, "ef" * 32, b"wrapped", b"d" * 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """A bucket of an S3 server on this machine; its client is told by environment, as users do."""
-    server_module = pytest.importorskip("moto.server", reason="moto is not installed")
-    pytest.importorskip("s3fs", reason="s3fs is not installed")
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    given = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in given.items():
-            patch.setenv(name, value)
-        import s3fs
-
-        s3fs.S3FileSystem().mkdir("records")
-        yield "s3://records"
-    server.stop()
+    with serving_bucket("records") as url:
+        yield url
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -159,6 +142,37 @@ def test_what_a_killed_writer_left_is_removed_a_day_later(tmp_path: Path) -> Non
 def test_a_url_that_cannot_keep_records_is_refused(url: str, text: str) -> None:
     with pytest.raises(UnusableStore, match=text):
         validate_store_url(url)
+
+
+def test_an_object_store_that_is_away_is_told_so(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client's own errors, whichever they are, come as one; a source's stay what they are."""
+
+    def write(store: RecordStore) -> None:
+        with store.writing(RECORD, 1) as target:
+            target.write(b"sealed")
+
+    with pytest.raises(StoreAway, match="s3://nosuchbucket"):
+        write(RecordStore("s3://nosuchbucket/x"))
+    with pytest.raises(OSError, match="disk"), RecordStore(bucket).writing(RECORD, 7):
+        raise OSError("disk full")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    away = RecordStore(f"{bucket}/away")
+    for ask in (
+        lambda: write(away),
+        lambda: away.size(RECORD, 1),
+        lambda: away.versions(RECORD),
+        lambda: away.get_release(ACCESS),
+        lambda: away.erase(RECORD, 1),
+    ):
+        with pytest.raises(StoreAway, match="EndpointConnectionError"):
+            ask()
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def test_a_protocol_without_its_package_is_told_so() -> None:
