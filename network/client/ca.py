@@ -156,6 +156,11 @@ class CaClient:
         body = {"secret": secret, "caname": self._ca_name}
         await self._signed("PUT", f"/identities/{quote(name, safe='')}", registrar, body)
 
+    async def add_affiliation(self, registrar: Signer, name: str) -> None:
+        """The CA knows the affiliation (`org.department`) and those above it."""
+        body = {"name": name, "caname": self._ca_name}
+        await self._signed("POST", "/affiliations?force=true", registrar, body)
+
     async def revoke(
         self,
         caller: Signer,

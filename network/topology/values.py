@@ -157,6 +157,11 @@ class CertificateAuthority(Model):
     """The organisation's CA service (Fabric CA's REST face)."""
 
     port: Port = Field(description="where the CA serves HTTPS")
+    name: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]{0,64}$",
+        description="what clients that name the CA must call it; default: ca. and the domain",
+    )
     host: Host = Field(default="", description="address to serve at; default: the network's host")
     operations_port: Port = Field(
         default=0, description="metrics and health; default: port + 10000"

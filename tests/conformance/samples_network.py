@@ -1,28 +1,21 @@
-"""Fabric's samples find our embedded network where they expect their own test network.
+"""Our embedded network with the names, ports and certificates of fabric-samples' `test-network`.
 
-The network file below has the names, ports and certificates of fabric-samples' `test-network`; the
-samples' folder `test-network/organizations` is a link to the embedded network's own. The samples
-come from FABRIC_SAMPLES, the folder of a checkout, and run unmodified: `npm ci` and `npm run build`
-are done there if they were not. `samples_network` skips, with the reason, without samples or
-Node.js, where the ports of the test network are taken, or where a test network was set up.
+`running_samples_network` skips, with the reason, where the ports of the test network are taken.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,8 +27,8 @@ from network.client.profile import OPERATOR, load_surroundings
 from network.engines.ports import get_taken, list_listeners
 from network.topology.model import load_topology
 from network.topology.values import NodeKind
-from tests.conformance.real_fabric import free_ports
 from tests.journeys.care import Care, running
+from tests.ports import free_ports
 
 NETWORK = """\
 version: 1
@@ -45,9 +38,9 @@ organizations:
   - {name: OrdererOrg, mspId: OrdererMSP, domain: example.com, role: orderer,
      orderers: [{name: orderer, port: 7050}]}
   - {name: Org1, mspId: Org1MSP, domain: org1.example.com, role: provider,
-     peers: [{name: peer0, port: 7051}]}
+     ca: {port: 7054, name: ca-org1}, peers: [{name: peer0, port: 7051}]}
   - {name: Org2, mspId: Org2MSP, domain: org2.example.com, role: provider,
-     peers: [{name: peer0, port: 9051}]}
+     ca: {port: 8054, name: ca-org2}, peers: [{name: peer0, port: 9051}]}
 channels:
   - name: mychannel
     orderers: [OrdererOrg]
@@ -59,42 +52,6 @@ PATIENCE = 400
 """Seconds in which a sample or Caliper ends, also on a busy machine."""
 ORGANIZATIONS = ("Org1", "Org2")
 MEMBERS = ("Org1MSP", "Org2MSP")
-
-
-def find_samples() -> Path:
-    """The checkout; skips where there is none or Node.js is missing."""
-    named = os.environ.get("FABRIC_SAMPLES")
-    if not named:
-        pytest.skip("FABRIC_SAMPLES does not name a checkout of Fabric's samples")
-    samples = Path(named)
-    if not (samples / "asset-transfer-basic").is_dir():
-        pytest.skip(f"{samples} (FABRIC_SAMPLES) is no checkout of Fabric's samples")
-    need_node()
-    return samples
-
-
-def need_node() -> None:
-    """Skips where Node.js is missing."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("Node.js and npm are not on the PATH")
-
-
-def build(folder: Path) -> Path:
-    """What is in the folder can run: its packages are installed and it is compiled."""
-    locked = any((folder / name).exists() for name in ("package-lock.json", "npm-shrinkwrap.json"))
-    install = ["npm", "ci" if locked else "install", "--no-audit", "--no-fund", "--ignore-scripts"]
-    steps = []
-    if not (folder / "node_modules").is_dir():
-        steps.append(install)
-    if (folder / "tsconfig.json").exists() and not (folder / "dist").is_dir():
-        steps.append(["npx", "tsc"])
-    for step in steps:
-        done = subprocess.run(
-            step, cwd=folder, capture_output=True, text=True, check=False, timeout=600
-        )
-        if done.returncode:
-            pytest.skip(f"{' '.join(step)} in {folder} failed: {done.stderr.strip()[-300:]}")
-    return folder
 
 
 @dataclass
@@ -198,6 +155,22 @@ class SamplesNetwork:
         assert process.returncode == 0, printed[-6000:]
         return printed
 
+    @contextmanager
+    def serving(
+        self, folder: Path, address: str, *command: str, **environment: str
+    ) -> Iterator[None]:
+        """A server runs until the block ends; it listens within the block."""
+        with (self.logs / f"{folder.name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log
+            )
+        try:
+            wait_until_served(address, process)
+            yield
+        finally:
+            process.terminate()
+            process.wait(10)
+
     def run_until(
         self, done: Callable[[], bool], folder: Path, *command: str, **environment: str
     ) -> None:
@@ -246,36 +219,3 @@ def running_samples_network(folder: Path) -> Iterator[SamplesNetwork]:
             yield network
         finally:
             network.stop()
-
-
-@contextmanager
-def linked(samples: Path, network: SamplesNetwork) -> Iterator[None]:
-    """The samples find the network's keys where they look for those of their test network."""
-    link = samples / "test-network" / "organizations"
-    if link.exists() and not link.is_symlink():
-        pytest.skip(f"{link} belongs to a test network: take it down first")
-    link.unlink(missing_ok=True)
-    link.parent.mkdir(exist_ok=True)
-    link.symlink_to(network.organizations)
-    try:
-        yield
-    finally:
-        link.unlink()
-
-
-def read_collections(file: Path) -> list[Collection]:
-    """The collections in a file as `peer lifecycle chaincode` reads them."""
-    described: list[Mapping[str, Any]] = json.loads(file.read_text())
-    return [
-        Collection(
-            name=one["name"],
-            members=tuple(sorted({msp for msp in MEMBERS if f"'{msp}.member'" in one["policy"]})),
-            required_peers=one["requiredPeerCount"],
-            maximum_peers=one["maxPeerCount"],
-            block_to_live=one["blockToLive"],
-            member_only_read=one["memberOnlyRead"],
-            member_only_write=one["memberOnlyWrite"],
-            endorsement=one["endorsementPolicy"]["signaturePolicy"],
-        )
-        for one in described
-    ]

@@ -20,10 +20,9 @@ import yaml
 from tests.conformance.samples_network import (
     CHANNEL,
     SamplesNetwork,
-    build,
-    find_samples,
     running_samples_network,
 )
+from tests.conformance.samples_programs import build, find_samples
 
 pytestmark = pytest.mark.network
 
