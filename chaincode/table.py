@@ -99,6 +99,14 @@ class Table(Generic[T]):
             bookmark=found.bookmark,
         )
 
+    async def all(self, ctx: Context, *parts: str) -> list[T]:
+        """Every value whose key begins with these parts, in key order.
+
+        The range is recorded: the transaction is invalid if another adds a value meanwhile.
+        """
+        found = ctx.stub.get_state_by_partial_composite_key(self.name, parts)
+        return [self.open(item.value) async for item in found]
+
     def open(self, raw: bytes) -> T:
         """The value in these stored bytes."""
         return self._open(raw)

@@ -116,8 +116,7 @@ async def _open_grant(
 ) -> BreakGlassGrant | None:
     if purpose not in _EMERGENCIES:
         return None
-    found = ctx.stub.get_state_by_partial_composite_key(GRANTS.name, [patient])
-    grants = [GRANTS.open(entry.value) async for entry in found]
+    grants = await GRANTS.all(ctx, patient)
     mine = [g for g in grants if lifecycle.is_open(g, actor.msp_id, actor.user, purpose, ctx.now)]
     return max(mine, key=lambda g: (g.expires_at, g.id), default=None)
 

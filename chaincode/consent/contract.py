@@ -160,30 +160,9 @@ class ConsentContract(Contract, name="consent"):
         await access.GRANT_PLACES.add(ctx, place, grant.id, what="break-glass grant")
         await access.GRANTS.put(ctx, grant, grant.patient, grant.id)
         for msp_id in sorted({grant.msp_id, patient.custodian}):
-            item = ReviewItem(
-                id=grant.id,
-                kind=ReviewKind.BREAK_GLASS,
-                msp_id=msp_id,
-                patient=grant.patient,
-                user=grant.user,
-                purpose=grant.purpose,
-                opened_at=ctx.now,
-                reason=grant.reason,
-            )
-            await trail.open_review(ctx, item)
+            await trail.open_review(ctx, _review_of(grant, msp_id))
         await _record(ctx, grant, Kind.BREAK_GLASS, "OPEN")
-        ctx.set_event(
-            "consent.BreakGlassDeclared",
-            BreakGlassDeclared(
-                id=grant.id,
-                patient=grant.patient,
-                msp_id=grant.msp_id,
-                custodian=patient.custodian,
-                purpose=grant.purpose,
-                reason=grant.reason,
-                expires_at=grant.expires_at,
-            ),
-        )
+        ctx.set_event("consent.BreakGlassDeclared", _declaration(grant, patient.custodian))
         return grant
 
     @transaction(access=role("privacy-officer"))
@@ -214,8 +193,33 @@ class ConsentContract(Contract, name="consent"):
     async def ListBreakGlass(self, ctx: Context, patient: str) -> GrantList:
         """All break-glass grants on a patient: who, why, until when, how it was reviewed."""
         await _validate_reader_of(ctx, patient)
-        found = ctx.stub.get_state_by_partial_composite_key(access.GRANTS.name, [patient])
-        return GrantList(tuple([access.GRANTS.open(entry.value) async for entry in found]))
+        return GrantList(tuple(await access.GRANTS.all(ctx, patient)))
+
+
+def _review_of(grant: BreakGlassGrant, msp_id: str) -> ReviewItem:
+    """The grant as this organisation's privacy officer reviews it."""
+    return ReviewItem(
+        id=grant.id,
+        kind=ReviewKind.BREAK_GLASS,
+        msp_id=msp_id,
+        patient=grant.patient,
+        user=grant.user,
+        purpose=grant.purpose,
+        opened_at=grant.declared_at,
+        reason=grant.reason,
+    )
+
+
+def _declaration(grant: BreakGlassGrant, custodian: str) -> BreakGlassDeclared:
+    return BreakGlassDeclared(
+        id=grant.id,
+        patient=grant.patient,
+        msp_id=grant.msp_id,
+        custodian=custodian,
+        purpose=grant.purpose,
+        reason=grant.reason,
+        expires_at=grant.expires_at,
+    )
 
 
 async def _current(ctx: Context, consent_id: str) -> Consent:

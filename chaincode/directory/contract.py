@@ -71,7 +71,7 @@ class DirectoryContract(Contract, name="directory"):
         """
         consortium = await registry.CONSORTIUM.require(ctx, what="consortium; call Bootstrap first")
         rules.validate_organization(organization)
-        listed = {o.msp_id: o for o in await _organizations(ctx)}
+        listed = {o.msp_id: o for o in await registry.ORGANIZATIONS.all(ctx)}
         held = listed.get(organization.msp_id)
         rules.validate_version(organization.version, held.version if held else 0, "organisation")
         changed = replace(organization, version=organization.version + 1)
@@ -94,7 +94,7 @@ class DirectoryContract(Contract, name="directory"):
     @query
     async def ListOrganizations(self, ctx: Context) -> OrganizationList:
         """All organisations, by MSP id."""
-        return OrganizationList(tuple(await _organizations(ctx)))
+        return OrganizationList(tuple(await registry.ORGANIZATIONS.all(ctx)))
 
     @transaction(access=ou("admin"))
     async def SetPolicy(self, ctx: Context, policy: Policy) -> Policy:
@@ -271,11 +271,6 @@ class DirectoryContract(Contract, name="directory"):
             "role": ctx.client.get_attribute("role") or "",
             "patient": ctx.client.get_attribute("patient") or "",
         }
-
-
-async def _organizations(ctx: Context) -> list[Organization]:
-    found = ctx.stub.get_state_by_partial_composite_key(registry.ORGANIZATIONS.name, [])
-    return [registry.ORGANIZATIONS.open(entry.value) async for entry in found]
 
 
 async def _put_policy(ctx: Context, policy: Policy, version: int) -> Policy:

@@ -156,8 +156,7 @@ async def enter_delegation(ctx: Context, delegation: Delegation) -> None:
 
 async def delegations(ctx: Context, handle: str) -> list[Delegation]:
     """Every delegation of the patient, past ones too, by id."""
-    found = ctx.stub.get_state_by_partial_composite_key(DELEGATIONS.name, [handle])
-    return [DELEGATIONS.open(entry.value) async for entry in found]
+    return await DELEGATIONS.all(ctx, handle)
 
 
 async def encryption_key(

@@ -7,6 +7,7 @@ the order of their MSP ids.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fabric_protos.common import policies_pb2
@@ -44,25 +45,7 @@ class KeyEndorsementPolicy:
 
     def build(self) -> bytes:
         """The `common.SignaturePolicyEnvelope` for `set_state_validation_parameter`."""
-        msp_ids = self.list_orgs()
-        principals = [
-            msp_principal_pb2.MSPPrincipal(
-                principal_classification=msp_principal_pb2.MSPPrincipal.ROLE,
-                principal=msp_principal_pb2.MSPRole(
-                    msp_identifier=msp_id, role=self._roles[msp_id]
-                ).SerializeToString(),
-            )
-            for msp_id in msp_ids
-        ]
-        rules = [policies_pb2.SignaturePolicy(signed_by=index) for index in range(len(msp_ids))]
-        raw: bytes = policies_pb2.SignaturePolicyEnvelope(
-            version=0,
-            rule=policies_pb2.SignaturePolicy(
-                n_out_of=policies_pb2.SignaturePolicy.NOutOf(n=len(rules), rules=rules)
-            ),
-            identities=principals,
-        ).SerializeToString()
-        return raw
+        return build_policy(len(self._roles), self._roles)
 
 
 def open_key_endorsement_policy(raw: bytes | None) -> KeyEndorsementPolicy:
@@ -77,3 +60,27 @@ def open_key_endorsement_policy(raw: bytes | None) -> KeyEndorsementPolicy:
     except DecodeError:
         raise InvalidArgument("not a signature policy") from None
     return policy
+
+
+def build_policy(needed: int, roles: Mapping[str, int]) -> bytes:
+    """The `common.SignaturePolicyEnvelope` that `needed` of these organisations satisfy.
+
+    `roles` are the roles that sign, by MSP id.
+    """
+    principals = [
+        msp_principal_pb2.MSPPrincipal(
+            principal_classification=msp_principal_pb2.MSPPrincipal.ROLE,
+            principal=msp_principal_pb2.MSPRole(
+                msp_identifier=msp_id, role=roles[msp_id]
+            ).SerializeToString(),
+        )
+        for msp_id in sorted(roles)
+    ]
+    rules = [policies_pb2.SignaturePolicy(signed_by=index) for index in range(len(principals))]
+    raw: bytes = policies_pb2.SignaturePolicyEnvelope(
+        rule=policies_pb2.SignaturePolicy(
+            n_out_of=policies_pb2.SignaturePolicy.NOutOf(n=needed, rules=rules)
+        ),
+        identities=principals,
+    ).SerializeToString()
+    return raw

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 from admin.bench.consent.samples import Population, build_patient, build_population
 from admin.bench.filling import Chaincode, LedgerFiller, Signers
 from admin.bench.load import Supply, run_load
+from admin.bench.ports import find_free_ports
 from admin.bench.process import read_usage, subtract
 from admin.bench.statistics import Measured, Usage, summarize_round
 from admin.bench.workload import Mode, Workload
@@ -171,18 +171,9 @@ def _prepare(folder: Path) -> Surroundings:
     file = folder / "network.yaml"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        orderer, peer, chaincode = _free_ports(3)
+        orderer, peer, chaincode = find_free_ports(3)
         file.write_text(_TOPOLOGY.format(orderer=orderer, peer=peer, chaincode=chaincode))
     return load_surroundings(file)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 async def _fill(

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from admin.bench.generators import Caller, Target
 from admin.bench.network.course import Side
+from admin.bench.ports import find_free_ports
 from admin.procedures.networks.bootstrap import bootstrap
 from network.client.profile import Surroundings, load_surroundings
 from network.engines.choice import open_engine
@@ -67,7 +68,7 @@ class OwnNetwork:
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
         file = self._folder / "network.yaml"
-        file.write_text(_NETWORK.format(*_free_ports(PORTS)))
+        file.write_text(_NETWORK.format(*find_free_ports(PORTS)))
         surroundings = load_surroundings(file)
         engine = open_engine(surroundings)
         self._closing.callback(self._runner.close)
@@ -129,15 +130,6 @@ class OwnNetwork:
         known = surroundings.wallet.find(profile.identity)
         caller = Caller(known.msp_id, folder=known.msp_folder)
         return Side(Target(LABEL, profile.endpoint, "care", "bench", caller), processes, peers)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def _await_port(address: str) -> None:
