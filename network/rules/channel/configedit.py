@@ -122,26 +122,23 @@ def set_capabilities(section: str, names: Iterable[str]) -> Change:
 
 def add_application_org(org: OrgSpec) -> Change:
     """The organisation is a member of the channel."""
-
-    def change(root: Any) -> None:
-        validate_config_name(org.name)
-        groups = _find_group(root, (APPLICATION,)).groups
-        if org.name in groups:
-            raise ImpossibleChange(f"{org.name} is a member of the channel already")
-        groups[org.name].CopyFrom(build_application_org_group(org))
-
-    return change
+    return _adding(APPLICATION, org, build_application_org_group, "a member of the channel")
 
 
 def add_orderer_org(org: OrgSpec) -> Change:
     """The organisation may run orderers of the channel; its consenters are added apart."""
+    return _adding(ORDERER, org, build_orderer_org_group, "an orderer organisation of the channel")
 
+
+def _adding(
+    section: str, org: OrgSpec, build: Callable[[OrgSpec], configtx_pb2.ConfigGroup], what: str
+) -> Change:
     def change(root: Any) -> None:
         validate_config_name(org.name)
-        groups = _find_group(root, (ORDERER,)).groups
+        groups = _find_group(root, (section,)).groups
         if org.name in groups:
-            raise ImpossibleChange(f"{org.name} is an orderer organisation of the channel already")
-        groups[org.name].CopyFrom(build_orderer_org_group(org))
+            raise ImpossibleChange(f"{org.name} is {what} already")
+        groups[org.name].CopyFrom(build(org))
 
     return change
 

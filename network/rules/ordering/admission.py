@@ -171,10 +171,7 @@ def propose_config(
     try:
         next_config = authorize_update(config, update.raw)
     except RefusedUpdate as error:
-        raise Refused(
-            common_pb2.BAD_REQUEST,
-            f"error applying config update to existing channel '{config.channel_id}': {error}",
-        ) from error
+        raise _inapplicable(config, str(error)) from error
     message = configtx_pb2.ConfigEnvelope(
         config=next_config, last_update=common_pb2.Envelope.FromString(update.raw)
     )
@@ -182,10 +179,8 @@ def propose_config(
     try:
         validate_consensus(config, following, now)
     except InvalidConsensus as error:
-        raise Refused(
-            common_pb2.BAD_REQUEST,
-            f"error applying config update to existing channel '{config.channel_id}': consensus "
-            f"metadata update for channel config update is invalid: {error}",
+        raise _inapplicable(
+            config, f"consensus metadata update for channel config update is invalid: {error}"
         ) from None
     envelope = open_envelope(_build_config_envelope(message, config.channel_id, signer, nonce, now))
     try:
@@ -203,6 +198,11 @@ def propose_config(
             f"config update for existing channel did not pass maintenance checks: {error}",
         ) from None
     return ProposedConfig(Admitted(Kind.CONFIG_UPDATE, envelope, config.sequence), following)
+
+
+def _inapplicable(config: ChannelConfig, why: str) -> Refused:
+    text = f"error applying config update to existing channel '{config.channel_id}': {why}"
+    return Refused(common_pb2.BAD_REQUEST, text)
 
 
 def get_last_update(config_envelope: OpenedEnvelope) -> OpenedEnvelope:
