@@ -16,7 +16,8 @@ from typing import Any
 from fabric_protos.common import common_pb2, ledger_pb2
 from fabric_protos.peer import transaction_pb2
 
-from network.node.ledger.ledger import CheckedBlock, CommittedBlock, Ledger
+from network.node.ledger.block_commit import CheckedBlock, CommittedBlock
+from network.node.ledger.ledger import Ledger
 from network.node.ledger.store import DEFAULT_STATE, MissingData, StateOptions
 from network.rules.blocks.block import (
     ChainTip,

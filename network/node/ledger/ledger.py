@@ -17,6 +17,17 @@ from typing import Any
 
 from fabric_protos.common import common_pb2
 
+from network.node.ledger.block_commit import (
+    CheckedBlock,
+    CommittedBlock,
+    PreparedBlock,
+    changes_lifecycle,
+    describe_commit,
+    index_transactions,
+    list_expiries,
+    list_history,
+)
+from network.node.ledger.private_repair import KeptPrivateData
 from network.node.ledger.snapshot_import import build_config
 from network.node.ledger.snapshot_requests import SnapshotRequests
 from network.node.ledger.sqlite_origin import Origin
@@ -25,9 +36,6 @@ from network.node.ledger.sqlite_store import SqliteStore
 from network.node.ledger.store import (
     DEFAULT_STATE,
     BlockCommit,
-    Expiry,
-    HistoryEntry,
-    IndexedTransaction,
     MissingData,
     PrivateUpdate,
     StateOptions,
@@ -40,23 +48,19 @@ from network.rules.channel.config import ChannelConfig
 from network.rules.lifecycle.collections import channel_collections, is_member
 from network.rules.lifecycle.definitions import (
     ChaincodeDefinition,
-    defined_chaincode,
     get_definition,
 )
 from network.rules.lifecycle.invocation import ChannelFacts
-from network.rules.lifecycle.names import LIFECYCLE
 from network.rules.lifecycle.states import CommittedState
 from network.rules.policy.manager import ENDORSEMENT
-from network.rules.snapshots.reconciliation import trim_to_hashes
 from network.rules.state.recorder import Recorder
-from network.rules.state.rwset import PrivateCollection, build_private_rwset, is_delete
+from network.rules.state.rwset import PrivateCollection
 from network.rules.state.snapshot import Version
 from network.rules.validation.commit_hash import compute_commit_hash, set_peer_metadata
 from network.rules.validation.mvcc import Update, UpdateBatch
 from network.rules.validation.privatedata import (
     CollectionRules,
     PrivateNeed,
-    changes_of,
     find_matching,
     list_changes,
     list_needs,
@@ -79,22 +83,6 @@ FetchPrivate = Callable[[Sequence[PrivateNeed]], Awaitable[Mapping[PrivateNeed, 
 
 class LedgerHalted(Exception):
     """A block cannot be committed and no later one either; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class CommittedBlock:
-    """A block as this peer committed it; `raw` holds the codes and the commit hash."""
-
-    number: int
-    raw: bytes
-    codes: bytes
-    tx_ids: tuple[str, ...]
-    config_changed: bool
-    defined_chaincodes: tuple[str, ...]
-
-    def open(self) -> Any:
-        """Return the Block message."""
-        return common_pb2.Block.FromString(self.raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +116,7 @@ class Ledger:
         self.lifecycle_height = store.height
         """No block at or above it has touched chaincode definitions and approvals."""
         self._store = store
+        self._private = KeptPrivateData(store)
         self._config = config
         self._identity = identity
         self._key_rule = key_rule
@@ -194,7 +183,7 @@ class Ledger:
         """
         return (await self.commit_together([await self.check(block)], private))[0]
 
-    async def check(self, block: Any, config: ChannelConfig | None = None) -> "CheckedBlock":
+    async def check(self, block: Any, config: ChannelConfig | None = None) -> CheckedBlock:
         """Judge each transaction of a block by itself, spread over the worker threads.
 
         It needs no state, so it may be done while blocks before it are being committed; under
@@ -212,7 +201,7 @@ class Ledger:
         return [check_transaction(raw, self.channel_id, config.msps) for raw in chunk]
 
     async def commit_together(
-        self, blocks: "Sequence[CheckedBlock]", private: Mapping[int, bytes] | None = None
+        self, blocks: Sequence[CheckedBlock], private: Mapping[int, bytes] | None = None
     ) -> list[CommittedBlock]:
         """Commit the first of these blocks, and with it as many of the others as can be, in order.
 
@@ -256,11 +245,11 @@ class Ledger:
                 f"channel {self.channel_id}: block {number} does not continue block {number - 1}"
             )
 
-    def _judge_newest(self, block: "CheckedBlock") -> "_Prepared":
+    def _judge_newest(self, block: CheckedBlock) -> PreparedBlock:
         with self._store.snapshot() as snapshot:
             return self._judge(block, snapshot)
 
-    def _judge(self, block: "CheckedBlock", snapshot: SqliteSnapshot) -> "_Prepared":
+    def _judge(self, block: CheckedBlock, snapshot: SqliteSnapshot) -> PreparedBlock:
         checked = block.transactions
         view = view_of(snapshot, snapshot.has_transaction)
         verdict = check_block(checked, self._config, view)
@@ -271,9 +260,9 @@ class Ledger:
             transaction.is_config and code != VALID
             for transaction, code in zip(checked, verdict.codes, strict=True)
         )
-        return _Prepared(block.block, checked, verdict.codes, verdict.config, eligible, halting)
+        return PreparedBlock(block.block, checked, verdict.codes, verdict.config, eligible, halting)
 
-    async def _gather_private(self, prepared: "_Prepared", given: Mapping[int, bytes]) -> None:
+    async def _gather_private(self, prepared: PreparedBlock, given: Mapping[int, bytes]) -> None:
         """Find the private write sets this peer may hold: given, transient, or from others."""
         wanted: list[PrivateNeed] = []
         for need in prepared.needs:
@@ -297,10 +286,10 @@ class Ledger:
         )
 
     def _write(
-        self, first: "_Prepared", others: "Sequence[CheckedBlock]"
-    ) -> "list[tuple[_Prepared, CommittedBlock]]":
+        self, first: PreparedBlock, others: Sequence[CheckedBlock]
+    ) -> list[tuple[PreparedBlock, CommittedBlock]]:
         """Make the block durable, and with it the others up to one that has to be alone."""
-        written: list[tuple[_Prepared, CommittedBlock]] = []
+        written: list[tuple[PreparedBlock, CommittedBlock]] = []
         number = first.block.header.number
         others = others if first.config is None else ()
         with self.snapshots.committing(number, number + len(others)) as last:
@@ -309,20 +298,20 @@ class Ledger:
 
     def _build_commits(
         self,
-        first: "_Prepared",
-        others: "Sequence[CheckedBlock]",
-        written: "list[tuple[_Prepared, CommittedBlock]]",
+        first: PreparedBlock,
+        others: Sequence[CheckedBlock],
+        written: list[tuple[PreparedBlock, CommittedBlock]],
     ) -> Iterator[BlockCommit]:
         """Yield what the blocks change; what was yielded stands in `written`."""
-        prepared: _Prepared | None = first
+        prepared: PreparedBlock | None = first
         following = iter(others)
         while prepared is not None:
             commit = self._build_commit(prepared)
-            written.append((prepared, _describe(prepared, commit)))
+            written.append((prepared, describe_commit(prepared, commit)))
             yield commit
             prepared = self._judge_next(commit, next(following, None))
 
-    def _judge_next(self, last: BlockCommit, block: "CheckedBlock | None") -> "_Prepared | None":
+    def _judge_next(self, last: BlockCommit, block: CheckedBlock | None) -> PreparedBlock | None:
         """The block after `last`, None where it cannot be committed in the same transaction."""
         if block is None or block.config is not self._config:
             return None
@@ -335,7 +324,7 @@ class Ledger:
             return None
         return prepared
 
-    def _build_commit(self, prepared: "_Prepared") -> BlockCommit:
+    def _build_commit(self, prepared: PreparedBlock) -> BlockCommit:
         block = common_pb2.Block.FromString(prepared.block.SerializeToString())
         number = block.header.number
         with self._store.writing() as snapshot:
@@ -345,30 +334,30 @@ class Ledger:
             private = list_changes(number, prepared.codes, prepared.private, updates, snapshot)
             state = CommittedState(snapshot)
             rules = CollectionRules(lambda name: get_definition(state, name), self._is_member)
-            expiries, private_expires = _list_expiries(number, updates, prepared, rules)
+            expiries, private_expires = list_expiries(number, updates, prepared, rules)
         codes = bytes(prepared.codes)
         commit_hash = compute_commit_hash(codes, updates, self._store.written_commit_hash)
         set_peer_metadata(block, codes, commit_hash)
-        if _changes_lifecycle(updates):
+        if changes_lifecycle(updates):
             # Raised first: a snapshot with the block then never passes for one without.
             self.lifecycle_height = number + 1
         return BlockCommit(
             number=number,
             block_hash=header_hash(block.header),
             raw=block.SerializeToString(),
-            transactions=_index(prepared.checked, codes),
+            transactions=index_transactions(prepared.checked, codes),
             updates=updates,
             commit_hash=commit_hash,
             config_block=prepared.config is not None,
             private=[PrivateUpdate(*change) for change in private],
             private_sets=prepared.private,
             private_expires=private_expires,
-            history=_list_history(prepared.checked, codes),
+            history=list_history(prepared.checked, codes),
             expiries=expiries,
             missing=[entry for entry in prepared.missing if codes[entry.tx] == VALID],
         )
 
-    async def _publish(self, prepared: "_Prepared", committed: CommittedBlock) -> None:
+    async def _publish(self, prepared: PreparedBlock, committed: CommittedBlock) -> None:
         if prepared.config is not None:
             self._config = prepared.config
         if committed.defined_chaincodes:
@@ -386,7 +375,7 @@ class Ledger:
         async with self._grown:
             self._grown.notify_all()
 
-    async def _forget_transient(self, prepared: "_Prepared", number: int) -> None:
+    async def _forget_transient(self, prepared: PreparedBlock, number: int) -> None:
         """What waited for the block's transactions goes; a disk that refuses keeps it for now."""
         needed = {need.tx_id for need in prepared.needs}
         try:
@@ -416,7 +405,7 @@ class Ledger:
                 number=0,
                 block_hash=header_hash(block.header),
                 raw=block.SerializeToString(),
-                transactions=_index(checked, codes),
+                transactions=index_transactions(checked, codes),
                 updates=updates,
                 config_block=True,
             )
@@ -568,8 +557,7 @@ class Ledger:
 
     def get_private_sets(self, number: int) -> dict[int, bytes]:
         """Return the TxPvtReadWriteSets kept for a block, by transaction."""
-        found = self._store.get_private_sets(number)
-        return {tx: build_private_rwset(parts) for tx, parts in found.items()}
+        return self._private.get_sets(number)
 
     def get_missing(self, limit: int = 10, before: MissingData | None = None) -> list[MissingData]:
         """Return private data that other members may have, newest first, below `before`."""
@@ -578,24 +566,7 @@ class Ledger:
     async def add_missing(self, found: Mapping[MissingData, bytes]) -> int:
         """Store late private data (bytes of each collection's KVRWSet); return how much fitted."""
         # In the writer thread as a whole: no purge may come between judging and writing.
-        return int(await self._run(self._writer, self._fill_missing, found))
-
-    def _fill_missing(self, found: Mapping[MissingData, bytes]) -> int:
-        fitting = []
-        for missing, raw in found.items():
-            part = self._fit(missing, PrivateCollection(missing.namespace, missing.collection, raw))
-            if part is not None:
-                version = Version(missing.block, missing.tx)
-                changes = [PrivateUpdate(*change) for change in changes_of(part, version)]
-                fitting.append((missing, part, changes))
-        if fitting:
-            self._store.fill_missing(fitting)
-        return len(fitting)
-
-    def _fit(self, missing: MissingData, part: PrivateCollection) -> PrivateCollection | None:
-        if not missing.digest:
-            return trim_to_hashes(part, self._store.get_expected_hashes(missing))
-        return part if part.digest == missing.digest else None
+        return int(await self._run(self._writer, self._private.fill, found))
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` after every commit, in the event loop; return how to end that."""
@@ -636,37 +607,6 @@ def _read_config(store: SqliteStore) -> ChannelConfig:
     return build_config(store.channel_id, stored.value)
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedBlock:
-    """A block whose transactions were judged each by itself, under `config`."""
-
-    block: Any
-    config: ChannelConfig
-    transactions: tuple[CheckedTransaction, ...]
-
-
-class _Prepared:
-    """A block on its way: codes so far, and the private data found for it."""
-
-    def __init__(
-        self,
-        block: Any,
-        checked: Sequence[CheckedTransaction],
-        codes: list[int],
-        config: ChannelConfig | None,
-        needs: list[PrivateNeed],
-        halting: bool,
-    ) -> None:
-        self.block = block
-        self.checked = checked
-        self.codes = codes
-        self.config = config
-        self.needs = needs
-        self.halting = halting
-        self.private: dict[int, list[PrivateCollection]] = {}
-        self.missing: list[MissingData] = []
-
-
 def channel_facts(config: ChannelConfig) -> ChannelFacts:
     """Return what the lifecycle law must know of a configuration."""
     return ChannelFacts(
@@ -675,60 +615,3 @@ def channel_facts(config: ChannelConfig) -> ChannelFacts:
         config.msps,
         config.find_policy(ENDORSEMENT) is not None,
     )
-
-
-def _describe(prepared: _Prepared, commit: BlockCommit) -> CommittedBlock:
-    return CommittedBlock(
-        commit.number,
-        commit.raw,
-        bytes(prepared.codes),
-        tuple(checked.tx_id for checked in prepared.checked),
-        prepared.config is not None,
-        _defined_chaincodes(commit.updates),
-    )
-
-
-def _index(checked: Sequence[CheckedTransaction], codes: bytes) -> list[IndexedTransaction]:
-    return [
-        IndexedTransaction(transaction.index_id, code, transaction.timestamp)
-        for transaction, code in zip(checked, codes, strict=True)
-    ]
-
-
-def _list_history(checked: Sequence[CheckedTransaction], codes: bytes) -> list[HistoryEntry]:
-    return [
-        HistoryEntry(part.namespace, write.key, index, None if is_delete(write) else write.value)
-        for index, transaction in enumerate(checked)
-        if codes[index] == VALID
-        for part in transaction.rwset.namespaces
-        for write in part.kv.writes
-    ]
-
-
-def _list_expiries(
-    number: int, updates: UpdateBatch, prepared: _Prepared, rules: CollectionRules
-) -> tuple[list[Expiry], dict[tuple[str, str], int]]:
-    touched = set(updates.hashed)
-    touched |= {(m.namespace, m.collection) for m in prepared.missing}
-    touched |= {
-        (part.namespace, part.collection) for parts in prepared.private.values() for part in parts
-    }
-    found = {at: rules.expires(*at, number) for at in touched}
-    ends = {at: expires for at, expires in found.items() if expires is not None}
-    expiries = [
-        Expiry(ends[at], *at, key_hash, update.version)
-        for at, keys in updates.hashed.items()
-        if at in ends
-        for key_hash, update in keys.items()
-        if update.value is not None
-    ]
-    return expiries, ends
-
-
-def _changes_lifecycle(updates: UpdateBatch) -> bool:
-    return LIFECYCLE in updates.public or any(at[0] == LIFECYCLE for at in updates.hashed)
-
-
-def _defined_chaincodes(updates: UpdateBatch) -> tuple[str, ...]:
-    names = (defined_chaincode(key) for key in updates.public.get(LIFECYCLE, {}))
-    return tuple(sorted(name for name in names if name))

@@ -15,8 +15,8 @@ from pathlib import Path
 from fabric_protos.common import common_pb2
 
 from network.node.endorsing.system_chaincodes import JoinRefused
+from network.node.ledger.block_commit import CommittedBlock
 from network.node.ledger.channel import PeerChannel
-from network.node.ledger.ledger import CommittedBlock
 from network.node.ledger.snapshot_import import ImportStopped, import_snapshot, load_metadata
 from network.node.ledger.store import DEFAULT_STATE, StateOptions, StoreError
 from network.node.peering.block_puller import BlockPuller

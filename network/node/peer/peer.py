@@ -44,8 +44,8 @@ from network.node.gateway.orderer_streams import OrdererStreams
 from network.node.gateway.peers import GatewayPeers
 from network.node.gateway.service import GatewayService
 from network.node.gateway.status import CommitStatuses
+from network.node.ledger.block_commit import CommittedBlock
 from network.node.ledger.channel import PeerChannel
-from network.node.ledger.ledger import CommittedBlock
 from network.node.ledger.store import StoreError
 from network.node.peer.deliver import build_peer_deliver
 from network.node.peer.joined_channels import JoinedChannels

@@ -34,24 +34,16 @@ class SnapshotService(snapshot_pb2_grpc.SnapshotServicer):  # type: ignore[misc]
     async def Generate(  # noqa: D102
         self, signed: snapshot_pb2.SignedSnapshotRequest, context: Any
     ) -> empty_pb2.Empty:
-        try:
-            request = _open(snapshot_pb2.SnapshotRequest, signed)
-            requests = self._find("snapshot/submitrequest", request, signed)
-            await asyncio.to_thread(requests.submit, request.block_number)
-        except (SnapshotRefused, OSError) as error:
-            await _refuse(context, error)
-        return empty_pb2.Empty()
+        return await self._change(
+            "snapshot/submitrequest", SnapshotRequests.submit, signed, context
+        )
 
     async def Cancel(  # noqa: D102
         self, signed: snapshot_pb2.SignedSnapshotRequest, context: Any
     ) -> empty_pb2.Empty:
-        try:
-            request = _open(snapshot_pb2.SnapshotRequest, signed)
-            requests = self._find("snapshot/cancelrequest", request, signed)
-            await asyncio.to_thread(requests.cancel, request.block_number)
-        except (SnapshotRefused, OSError) as error:
-            await _refuse(context, error)
-        return empty_pb2.Empty()
+        return await self._change(
+            "snapshot/cancelrequest", SnapshotRequests.cancel, signed, context
+        )
 
     async def QueryPendings(  # noqa: D102
         self, signed: snapshot_pb2.SignedSnapshotRequest, context: Any
@@ -62,6 +54,21 @@ class SnapshotService(snapshot_pb2_grpc.SnapshotServicer):  # type: ignore[misc]
         except SnapshotRefused as error:
             await _refuse(context, error)
         return snapshot_pb2.QueryPendingSnapshotsResponse(block_numbers=requests.pending)
+
+    async def _change(
+        self,
+        resource: str,
+        change: Callable[[SnapshotRequests, int], None],
+        signed: snapshot_pb2.SignedSnapshotRequest,
+        context: Any,
+    ) -> empty_pb2.Empty:
+        try:
+            request = _open(snapshot_pb2.SnapshotRequest, signed)
+            requests = self._find(resource, request, signed)
+            await asyncio.to_thread(change, requests, request.block_number)
+        except (SnapshotRefused, OSError) as error:
+            await _refuse(context, error)
+        return empty_pb2.Empty()
 
     def _find(
         self, resource: str, request: Any, signed: snapshot_pb2.SignedSnapshotRequest

@@ -13,8 +13,9 @@ import pytest
 from fabric_protos.common import common_pb2
 
 from network.node.ledger import channel as channels
+from network.node.ledger.block_commit import CommittedBlock
 from network.node.ledger.channel import PeerChannel
-from network.node.ledger.ledger import CommittedBlock, Ledger
+from network.node.ledger.ledger import Ledger
 from network.node.ledger.store import StoreError
 from network.rules.blocks.block import InvalidBlock
 from network.rules.validation.commit_hash import get_commit_hash
