@@ -23,7 +23,7 @@ from network.node.ledger.channel import PeerChannel
 from network.node.ledger.sqlite_store import LEDGER_FILE
 from network.rules.blocks.block import build_block, header_hash, last_config_index, open_block
 from network.rules.blocks.block import sign_block as sign_new_block
-from network.rules.envelope import build_envelope
+from network.rules.envelope import NONCE_BYTES, build_envelope
 from network.rules.identity.identity import Signer
 from network.rules.proposal import build_proposal, open_proposal
 from network.rules.transaction import build_response_payload, build_transaction_payload
@@ -89,7 +89,7 @@ class LedgerFiller:
         newest = open_block(await self._channel.get_block(self._channel.height - 1))
         envelopes = [self._build(writes) for writes in transactions]
         block = build_block(newest.header.number + 1, header_hash(newest.header), envelopes)
-        nonce = secrets.token_bytes(24)
+        nonce = secrets.token_bytes(NONCE_BYTES)
         sign_new_block(block, last_config_index(newest), self._signers.orderer, nonce)
         await self._channel.commit(block)
         committed = open_block(await self._channel.get_block(block.header.number))
@@ -120,7 +120,7 @@ class LedgerFiller:
             chaincode=self._chaincode.name,
             args=[b"bench:Fill"],
             creator=creator.creator,
-            nonce=secrets.token_bytes(24),
+            nonce=secrets.token_bytes(NONCE_BYTES),
             timestamp=datetime.now(UTC),
         )
         payload = build_response_payload(

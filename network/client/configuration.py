@@ -38,6 +38,7 @@ from network.rules.channel.signing import (
     list_signatures,
 )
 from network.rules.envelope import (
+    NONCE_BYTES,
     MalformedMessage,
     build_channel_header,
     build_envelope,
@@ -115,7 +116,7 @@ class Proposal:
         """The proposal with one more signature; as it is where this signer has signed already."""
         if any(self._creator(one) == signer.creator for one in self.signatures):
             return self
-        header = build_signature_header(signer.creator, secrets.token_bytes(24))
+        header = build_signature_header(signer.creator, secrets.token_bytes(NONCE_BYTES))
         signature = configtx_pb2.ConfigSignature(
             signature_header=header, signature=signer.sign(header + self.update)
         )
@@ -159,7 +160,7 @@ class Proposal:
             channel_id=self.channel_id,
             timestamp=datetime.now(UTC),
         )
-        nonce = secrets.token_bytes(24) if signer else b""
+        nonce = secrets.token_bytes(NONCE_BYTES) if signer else b""
         payload = build_payload(
             header,
             build_signature_header(creator, nonce),

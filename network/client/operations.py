@@ -1,8 +1,7 @@
-"""A node's operations interface: health and version, of any Fabric peer or orderer."""
+"""A node's operations interface: its health, of any Fabric peer or orderer."""
 
 from dataclasses import dataclass
 
-from network.client.errors import NodeError
 from network.client.rest import RestEndpoint, request
 
 
@@ -32,15 +31,3 @@ async def get_health(node: RestEndpoint) -> Health:
         for check in body.get("failed_checks") or ()
     )
     return Health(answer.status == 200 and not failed, failed)
-
-
-async def get_version(node: RestEndpoint) -> str:
-    """The node's `/version`.
-
-    Raises:
-        NodeError: it does not answer, or has no such page.
-    """
-    answer = await request(node, "GET", "/version")
-    if answer.status != 200 or not isinstance(answer.body, dict):
-        raise NodeError("UNIMPLEMENTED", "no version is told", address=node.address)
-    return str(answer.body.get("Version", ""))

@@ -25,6 +25,7 @@ from network.client.endpoint import Connection, Endpoint
 from network.client.errors import NodeError, ProposalRefusedError
 from network.client.seek import Seek, once, open_deliver, seek_envelope
 from network.client.session import Signing
+from network.rules.envelope import NONCE_BYTES
 from network.rules.proposal import build_proposal
 
 
@@ -83,7 +84,7 @@ class PeerClient:
             chaincode=chaincode,
             args=list(arguments),
             creator=self.signer.creator,
-            nonce=secrets.token_bytes(24),
+            nonce=secrets.token_bytes(NONCE_BYTES),
             timestamp=datetime.now(UTC),
             tls_cert_hash=self.endpoint.tls_cert_hash,
         )
@@ -128,7 +129,7 @@ class PeerClient:
             NodeError: the peer refused, or the call failed.
         """
         request.signature_header.creator = self.signer.creator
-        request.signature_header.nonce = secrets.token_bytes(24)
+        request.signature_header.nonce = secrets.token_bytes(NONCE_BYTES)
         raw = request.SerializeToString()
         signed = snapshot_pb2.SignedSnapshotRequest(request=raw, signature=self.signer.sign(raw))
         call = getattr(snapshot_pb2_grpc.SnapshotStub(self._connection.open()), method)

@@ -13,10 +13,8 @@ from fabric_protos.gateway import gateway_pb2
 from network.client.arguments import Argument, encode_argument, encode_transient
 from network.client.session import Session
 from network.client.transaction import Transaction
-from network.rules.envelope import parse_message
+from network.rules.envelope import NONCE_BYTES, parse_message
 from network.rules.proposal import build_proposal, open_proposal
-
-NONCE_BYTES = 24  # as Fabric's own clients use
 
 
 @dataclass(frozen=True, slots=True)

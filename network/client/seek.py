@@ -13,7 +13,12 @@ from fabric_protos.orderer import ab_pb2
 from network.client.calls import translate
 from network.client.errors import EventsError
 from network.client.session import Signing
-from network.rules.envelope import build_channel_header, build_payload, build_signature_header
+from network.rules.envelope import (
+    NONCE_BYTES,
+    build_channel_header,
+    build_payload,
+    build_signature_header,
+)
 
 NEWEST = -1
 FOREVER = (1 << 64) - 1
@@ -50,7 +55,7 @@ def seek_envelope(
     )
     payload = build_payload(
         header,
-        build_signature_header(signer.creator, secrets.token_bytes(24)),
+        build_signature_header(signer.creator, secrets.token_bytes(NONCE_BYTES)),
         info.SerializeToString(),
     )
     return common_pb2.Envelope(payload=payload, signature=signer.sign(payload))

@@ -11,6 +11,7 @@ from network.client.package import Connection, build_service_package
 from network.engines.engine import ServedChaincode
 from network.engines.nodefiles import LOG, Layout
 from network.engines.processplan import NodeProcess
+from network.rules.envelope import NONCE_BYTES
 from network.rules.lifecycle.package import compute_package_id
 from network.topology.channelspec import build_genesis
 from network.topology.materials import generate_materials
@@ -43,7 +44,7 @@ def make(layout: Layout, topology: Topology, now: datetime) -> None:
     for channel in topology.channels:
         path = layout.channels / f"{channel.name}.block"
         if not path.exists():
-            nonce = secrets.token_bytes(24)
+            nonce = secrets.token_bytes(NONCE_BYTES)
             block = build_genesis(topology, channel, layout.folder, nonce, now)
             write_file(path, block.SerializeToString(deterministic=True))
 

@@ -28,6 +28,9 @@ from fabric_protos.common import common_pb2
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
+NONCE_BYTES = 24
+"""The size of a nonce (common/crypto/random.go, NonceSize)."""
+
 
 class MalformedMessage(ValueError):
     """Bytes that are not the message they should be; the text is one line, without the bytes.
@@ -82,7 +85,7 @@ def build_channel_header(
 
 
 def build_signature_header(creator: bytes, nonce: bytes) -> bytes:
-    """SignatureHeader bytes for a serialized identity and a nonce (24 random bytes by custom)."""
+    """SignatureHeader bytes for a serialized identity and a nonce (`NONCE_BYTES` random bytes)."""
     return build_message(common_pb2.SignatureHeader(creator=creator, nonce=nonce))
 
 

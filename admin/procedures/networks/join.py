@@ -9,6 +9,7 @@ from network.client import channel, participation
 from network.client.errors import NodeError, ProposalRefusedError
 from network.client.peer import PeerClient
 from network.client.profile import OPERATOR, Surroundings
+from network.rules.envelope import NONCE_BYTES
 from network.topology.channelspec import build_genesis
 from network.topology.safefiles import write_file
 from network.topology.values import Channel, Node, NodeKind
@@ -28,7 +29,7 @@ def make_genesis(surroundings: Surroundings, spec: Channel) -> bytes:
             surroundings.topology,
             spec,
             surroundings.folder,
-            secrets.token_bytes(24),
+            secrets.token_bytes(NONCE_BYTES),
             datetime.now(UTC),
         )
         write_file(path, block.SerializeToString(deterministic=True))

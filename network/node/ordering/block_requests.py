@@ -18,6 +18,7 @@ from network.node.serving.connections import Connections
 from network.rules.blocks.seek import NEWEST, Content, build_seek
 from network.rules.channel.config import OrdererEndpoint
 from network.rules.envelope import (
+    NONCE_BYTES,
     build_channel_header,
     build_envelope,
     build_payload,
@@ -27,7 +28,6 @@ from network.rules.identity.identity import Signer
 
 # Seconds for an orderer to say how many blocks it has.
 PATIENCE = 2.0
-NONCE_BYTES = 24
 
 
 class Unavailable(Exception):

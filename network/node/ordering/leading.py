@@ -25,13 +25,11 @@ from network.node.serving.logs import one_line
 from network.rules.blocks.block import build_block, sign_block
 from network.rules.blocks.blockcutter import BatchLimits, BlockCutter
 from network.rules.channel.config import ChannelConfig
-from network.rules.envelope import OpenedEnvelope
+from network.rules.envelope import NONCE_BYTES, OpenedEnvelope
 from network.rules.identity.identity import Signer
 from network.rules.ordering.admission import ProposedConfig, Refused, admit, propose_config
 
 logger = logging.getLogger("orderer.chain")
-
-NONCE_BYTES = 24
 
 
 class LedChain(Protocol):

@@ -29,6 +29,7 @@ from network.node.serving.connections import Connections
 from network.rules.blocks.block import InvalidBlock
 from network.rules.channel.config import ChannelConfig, OrdererEndpoint
 from network.rules.envelope import (
+    NONCE_BYTES,
     build_channel_header,
     build_envelope,
     build_payload,
@@ -206,7 +207,9 @@ class BlockPuller:
             timestamp=datetime.now(UTC),
             tls_cert_hash=self._tls_cert_hash,
         )
-        signature_header = build_signature_header(self._signer.creator, secrets.token_bytes(24))
+        signature_header = build_signature_header(
+            self._signer.creator, secrets.token_bytes(NONCE_BYTES)
+        )
         payload = build_payload(header, signature_header, seek.SerializeToString())
         return build_envelope(payload, self._signer.sign(payload))
 
