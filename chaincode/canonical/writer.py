@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
+from operator import attrgetter
 from typing import Any, cast
 
 import rfc8785
@@ -38,7 +39,7 @@ def wire_name(name: str) -> str:
 def _writer_of(kind: type) -> Callable[[Any], Any]:
     """What writes the values of a type; found once for each."""
     if issubclass(kind, enum.Enum):
-        return lambda value: to_wire(value.value)
+        return _enum_writer(kind)
     if dataclasses.is_dataclass(kind):
         return _dataclass_writer(kind)
     if issubclass(kind, Mapping):
@@ -56,13 +57,28 @@ def _writer_of(kind: type) -> Callable[[Any], Any]:
 
 
 def _dataclass_writer(kind: type) -> Callable[[Any], Any]:
-    names = tuple((f.name, wire_name(f.name)) for f in dataclasses.fields(cast(Any, kind)))
+    fields = [field.name for field in dataclasses.fields(cast(Any, kind))]
+    names = tuple((name, wire_name(name)) for name in fields)
+    known = _WRITERS
 
     def write(value: Any) -> dict[str, Any]:
-        members = ((wire, getattr(value, name)) for name, wire in names)
-        return {wire: to_wire(member) for wire, member in members if member is not None}
+        # A third of a claim's processor time was spent here: no generator, and text is as it is.
+        found = {}
+        for name, wire in names:
+            member = getattr(value, name)
+            if member is None:
+                continue
+            of: Any = type(member)
+            found[wire] = member if of is str else (known.get(of) or _writer_of(of))(member)
+        return found
 
     return write
+
+
+def _enum_writer(kind: type[enum.Enum]) -> Callable[[Any], Any]:
+    if all(type(member.value) is str for member in kind):
+        return attrgetter("_value_")  # what `value` is, without Python's way to it
+    return lambda value: to_wire(value.value)
 
 
 def _object_name(name: object) -> str:
