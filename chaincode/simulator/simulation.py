@@ -195,16 +195,16 @@ class Simulation:
 
     def _write(self, namespace: str, collection: str, key: str, write: Write) -> None:
         space = self._space(namespace, collection, read=False)
-        self._check_writable()
+        self._begin_write()
         self.rwset.writes.setdefault(space, {})[key] = write
 
     def _write_metadata(self, namespace: str, request: Any) -> None:
         space = self._space(namespace, request.collection, read=False)
-        self._check_writable()
+        self._begin_write()
         changes = self.rwset.metadata_writes.setdefault(space, {}).setdefault(request.key, {})
         changes[request.metadata.metakey] = request.metadata.value
 
-    def _check_writable(self) -> None:
+    def _begin_write(self) -> None:
         # "unsuppored" is Fabric's spelling.
         prefix = f"txid [{self._tx_id}]: unsuppored transaction. Transaction has already performed"
         if self._queried_private:

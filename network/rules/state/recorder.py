@@ -111,7 +111,7 @@ class Recorder:
 
     def put_state(self, namespace: str, key: str, value: bytes) -> None:
         """Record a write; an empty value is a deletion, as in Fabric. Raises SimulationError."""
-        self._check_may_write()
+        self._begin_write()
         self._namespace(namespace).writes[key] = build_write(key, value)
         self._note_public_policy(namespace, key)
 
@@ -126,7 +126,7 @@ class Recorder:
 
     def put_metadata(self, namespace: str, key: str, metadata: Mapping[str, bytes]) -> None:
         """Record that the key's whole metadata becomes `metadata`. Raises SimulationError."""
-        self._check_may_write()
+        self._begin_write()
         write = kv_rwset_pb2.KVMetadataWrite(key=key, entries=build_entries(metadata))
         self._namespace(namespace).metadata[key] = write
         self._note_public_policy(namespace, key)
@@ -142,7 +142,7 @@ class Recorder:
         self, namespace: str, start: str, end: str, page_size: int, bookmark: str = ""
     ) -> StateIterator:
         """Return one page of a range. Only for read-only transactions. Raises SimulationError."""
-        self._check_may_page()
+        self._begin_page()
         start = bookmark or start
         rows = self.snapshot.range(namespace, start, end)
         iterator = StateIterator(self, namespace, rows, start=start, end=end, page=page_size)
@@ -157,7 +157,7 @@ class Recorder:
         self, namespace: str, query: str, page_size: int, bookmark: str = ""
     ) -> StateIterator:
         """Return one page of a rich query. Only for read-only transactions."""
-        self._check_may_page()
+        self._begin_page()
         found = self.snapshot.query(namespace, query, bookmark, page_size)
         return StateIterator(
             self, namespace, found, reads=True, page=page_size, get_bookmark=lambda: found.bookmark
@@ -175,7 +175,7 @@ class Recorder:
         Raises:
             SimulationError: unknown collection, or the value is not here although its hash is.
         """
-        self._check_collection(namespace, collection)
+        self._validate_collection(namespace, collection)
         found = self.snapshot.get_private(namespace, collection, key)
         hashed = self.snapshot.get_private_hash(namespace, collection, hash_key(key))
         version = found.version if found else None
@@ -193,7 +193,7 @@ class Recorder:
         self, namespace: str, collection: str, keys: Sequence[str]
     ) -> list[bytes | None]:
         """Return private values in order; as in Fabric, without comparing versions with hashes."""
-        self._check_collection(namespace, collection)
+        self._validate_collection(namespace, collection)
         values = []
         for key in keys:
             found = self.snapshot.get_private(namespace, collection, key)
@@ -228,8 +228,8 @@ class Recorder:
         self, namespace: str, collection: str, key: str, metadata: Mapping[str, bytes]
     ) -> None:
         """Record the metadata of a private key. Raises SimulationError."""
-        self._check_collection(namespace, collection)
-        self._check_may_write()
+        self._validate_collection(namespace, collection)
+        self._begin_write()
         part = self._collection(namespace, collection)
         # The private set needs the key alone: its version must follow the hash's.
         part.private_metadata[key] = kv_rwset_pb2.KVMetadataWrite(key=key)
@@ -240,15 +240,15 @@ class Recorder:
 
     def private_range(self, namespace: str, collection: str, start: str, end: str) -> StateIterator:
         """Return an iterator over private keys; nothing is recorded, so writes are then refused."""
-        self._check_may_query_private()
-        self._check_collection(namespace, collection)
+        self._begin_private_query()
+        self._validate_collection(namespace, collection)
         rows = self.snapshot.private_range(namespace, collection, start, end)
         return StateIterator(self, namespace, rows)
 
     def private_query(self, namespace: str, collection: str, query: str) -> StateIterator:
         """Return what a rich query selects in a collection; writes are then refused."""
-        self._check_may_query_private()
-        self._check_collection(namespace, collection)
+        self._begin_private_query()
+        self._validate_collection(namespace, collection)
         rows = self.snapshot.private_query(namespace, collection, query)
         return StateIterator(self, namespace, rows)
 
@@ -296,7 +296,7 @@ class Recorder:
         return found
 
     def _hashed(self, namespace: str, collection: str, key: str) -> StateValue | None:
-        self._check_collection(namespace, collection)
+        self._validate_collection(namespace, collection)
         hashed = self.snapshot.get_private_hash(namespace, collection, hash_key(key))
         self._read_hash(namespace, collection, key, hashed.version if hashed else None)
         return hashed
@@ -309,8 +309,8 @@ class Recorder:
     def _write_private(
         self, namespace: str, collection: str, key: str, value: bytes, *, purge: bool = False
     ) -> None:
-        self._check_collection(namespace, collection)
-        self._check_may_write()
+        self._validate_collection(namespace, collection)
+        self._begin_write()
         part = self._collection(namespace, collection)
         part.private_writes[key] = build_write(key, value)
         part.writes[key] = kv_rwset_pb2.KVWriteHash(
@@ -336,7 +336,7 @@ class Recorder:
         hashed = self.snapshot.get_private_hash(namespace, collection, hash_key(key))
         self._note_policy(namespace, collection, key, hashed.metadata if hashed else b"")
 
-    def _check_collection(self, namespace: str, collection: str) -> None:
+    def _validate_collection(self, namespace: str, collection: str) -> None:
         if self._collection_names is None:
             return
         if namespace not in self._known_collections:
@@ -353,7 +353,7 @@ class Recorder:
                 f" [{namespace}]"
             )
 
-    def _check_may_write(self) -> None:
+    def _begin_write(self) -> None:
         if self._queried_private:
             raise self._unsupported(
                 "Transaction has already performed queries on pvt data. Writes are not allowed"
@@ -364,14 +364,14 @@ class Recorder:
             )
         self._wrote = True
 
-    def _check_may_query_private(self) -> None:
+    def _begin_private_query(self) -> None:
         if self._wrote:
             raise self._unsupported(
                 "Queries on pvt data is supported only in a read-only transaction"
             )
         self._queried_private = True
 
-    def _check_may_page(self) -> None:
+    def _begin_page(self) -> None:
         if self._wrote:
             raise self._unsupported(
                 "Paginated queries are supported only in a read-only transaction"

@@ -85,11 +85,11 @@ def check_transaction(raw: bytes, channel_id: str, msps: MspManager) -> CheckedT
         envelope = _parse(common_pb2.Envelope, raw, Code.INVALID_OTHER_REASON)
         payload = _parse(common_pb2.Payload, envelope.payload, Code.BAD_PAYLOAD)
         checked = _read_header(checked, payload)
-        _check_header(payload)
-        _check_creator(envelope, payload, channel_id, msps)
+        _validate_header(payload)
+        _validate_creator(envelope, payload, channel_id, msps)
         match checked.type:
             case common_pb2.ENDORSER_TRANSACTION:
-                action = _check_form(payload)
+                action = _validate_form(payload)
             case common_pb2.CONFIG:
                 return replace(checked, data=payload.data)
             case _:
@@ -97,7 +97,7 @@ def check_transaction(raw: bytes, channel_id: str, msps: MspManager) -> CheckedT
     except _Refused as refused:
         return replace(checked, form=refused.code)
     try:
-        return _check_content(checked, payload, action, msps)
+        return _validate_content(checked, payload, action, msps)
     except _Refused as refused:
         return replace(checked, content=refused.code)
 
@@ -125,7 +125,7 @@ def _read_header(checked: CheckedTransaction, payload: Any) -> CheckedTransactio
     )
 
 
-def _check_header(payload: Any) -> None:
+def _validate_header(payload: Any) -> None:
     bad = Code.BAD_COMMON_HEADER
     if not payload.HasField("header"):
         raise _Refused(bad)
@@ -138,7 +138,7 @@ def _check_header(payload: Any) -> None:
         raise _Refused(bad)
 
 
-def _check_creator(envelope: Any, payload: Any, channel_id: str, msps: MspManager) -> None:
+def _validate_creator(envelope: Any, payload: Any, channel_id: str, msps: MspManager) -> None:
     channel = common_pb2.ChannelHeader.FromString(payload.header.channel_header)
     signature = common_pb2.SignatureHeader.FromString(payload.header.signature_header)
     # A foreign channel has no MSPs here, so no creator can be found; no code of its own.
@@ -156,7 +156,7 @@ def _check_creator(envelope: Any, payload: Any, channel_id: str, msps: MspManage
         raise _Refused(Code.BAD_PROPOSAL_TXID)
 
 
-def _check_form(payload: Any) -> Any:
+def _validate_form(payload: Any) -> Any:
     """Return the ChaincodeActionPayload of a transaction whose proposal hash is right."""
     bad = Code.INVALID_ENDORSER_TRANSACTION
     actions = _parse(transaction_pb2.Transaction, payload.data, bad).actions
@@ -182,7 +182,7 @@ def _check_form(payload: Any) -> Any:
     return action
 
 
-def _check_content(
+def _validate_content(
     checked: CheckedTransaction, payload: Any, action: Any, msps: MspManager
 ) -> CheckedTransaction:
     channel = common_pb2.ChannelHeader.FromString(payload.header.channel_header)
@@ -199,9 +199,8 @@ def _check_content(
         rwset = open_rwset(result.results)
     except MalformedRwset:
         raise _Refused(Code.BAD_RWSET) from None
-    # Kept although refused below: other transactions ask what this one would have changed.
-    _check_chaincode(extension, result)
-    _check_event(response.extension, result)
+    _validate_chaincode(extension, result)
+    _validate_event(response.extension, result)
     namespaces = [part.namespace for part in rwset.namespaces]
     if len(set(namespaces)) != len(namespaces):
         raise _Refused(Code.ILLEGAL_WRITESET)
@@ -219,7 +218,7 @@ def _check_content(
     )
 
 
-def _check_chaincode(extension: Any, result: Any) -> None:
+def _validate_chaincode(extension: Any, result: Any) -> None:
     if not extension.HasField("chaincode_id") or not result.HasField("chaincode_id"):
         raise _Refused(Code.INVALID_OTHER_REASON)
     name = extension.chaincode_id.name
@@ -228,7 +227,7 @@ def _check_chaincode(extension: Any, result: Any) -> None:
         raise _Refused(Code.INVALID_CHAINCODE)
 
 
-def _check_event(raw_action: bytes, result: Any) -> None:
+def _validate_event(raw_action: bytes, result: Any) -> None:
     if not result.events and not has_field(raw_action, 2):
         return
     event = _parse(chaincode_event_pb2.ChaincodeEvent, result.events, Code.INVALID_OTHER_REASON)

@@ -12,7 +12,6 @@ Sources: core/committer/txvalidator/v20, core/ledger/kvledger/txmgmt/validation.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fabric_protos.common import configtx_pb2
 from fabric_protos.peer import transaction_pb2
@@ -213,8 +212,4 @@ def _mark_duplicates(transactions: Sequence[CheckedTransaction], codes: list[int
 
 
 def _has_legal_keys(rwset: Rwset, key_rule: KeyRule) -> bool:
-    return all(key_rule(write.key) for part in rwset.namespaces for write in _writes(part))
-
-
-def _writes(part: NamespaceRwset) -> Any:
-    return part.kv.writes
+    return all(key_rule(write.key) for part in rwset.namespaces for write in part.kv.writes)

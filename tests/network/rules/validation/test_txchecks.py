@@ -76,10 +76,10 @@ def test_junk_never_raises(raw: bytes) -> None:
     ],
 )
 def test_what_stops_real_peers_has_a_code(data: bytes, why: str) -> None:
-    from network.rules.validation.txchecks import _check_form, _Refused
+    from network.rules.validation.txchecks import _Refused, _validate_form
 
     with pytest.raises(_Refused) as refused:
-        _check_form(common_pb2.Payload(header=common_pb2.Header(), data=data))
+        _validate_form(common_pb2.Payload(header=common_pb2.Header(), data=data))
     assert refused.value.code == transaction_pb2.INVALID_ENDORSER_TRANSACTION, why
 
 
