@@ -1,10 +1,15 @@
 """A record's way from a hospital's file to a clinic's screen, and every way it is refused."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from admin.procedures.care.proofs import NotShown, read_proof, verify_record
+from network.rules.blocks.block import open_block
+from network.rules.channel.config import ChannelConfig
 from tests.journeys.care import Care
 
 pytestmark = pytest.mark.network
@@ -114,6 +119,60 @@ def test_what_was_changed_is_not_verified(
         "--trust", TRUST, code=None,
     )  # fmt: skip
     assert answer.code in (3, 5), answer
+
+
+def test_a_proof_with_any_field_changed_shows_nothing(
+    people: Care, patient: str, opened: Path
+) -> None:
+    """Of a record in a batch, whose proof has every field that there is."""
+    folder = people.folder / "proven" / patient
+    folder.mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        (folder / f"{name}.json").write_bytes(opened.read_bytes())
+    people.run(
+        "record", "anchor-batch", "proven", "--handles", "proven.csv",
+        "--as", "GeneralHospital/dr.lee",
+    )  # fmt: skip
+    record = (people.folder / "proven.csv").read_text().splitlines()[2].rpartition(",")[2]
+    people.run(
+        "record", "prove", record, "--proof", "f.json", "--block", "f.block",
+        "--as", "GeneralHospital/dr.lee",
+    )  # fmt: skip
+    trusted = ChannelConfig.from_block(open_block((people.folder / TRUST).read_bytes()))
+    block = open_block((people.folder / "f.block").read_bytes())
+
+    def verify(proof: object) -> None:
+        with opened.open("rb") as content:
+            verify_record(content, read_proof(json.dumps(proof).encode()), block, trusted)
+
+    whole = json.loads((people.folder / "f.json").read_text())
+    verify(whole)
+    changed = 0
+    for spoiled in spoil(whole):
+        with pytest.raises(NotShown):
+            verify(spoiled)
+        changed += 1
+    assert changed > 100
+
+
+def spoil(value: Any) -> Iterator[Any]:
+    """The value with one thing in it changed, added or left out, in every way that we know."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield {key: kept for key, kept in value.items() if key != name}
+            yield from ({**value, name: other} for other in spoil(inner))
+        yield {**value, "more": 1}
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield value[:index] + value[index + 1 :]
+            yield from ([*value[:index], other, *value[index + 1 :]] for other in spoil(inner))
+        yield [*value, *(value[-1:] or [""])]
+    elif isinstance(value, str):
+        for at in {0, len(value) // 2, len(value) - 1} & set(range(len(value))):
+            yield value[:at] + ("0" if value[at] != "0" else "1") + value[at + 1 :]
+        yield value[:-1]
+    elif isinstance(value, int):
+        yield from (value + 1, value - 1)
 
 
 def test_revoking_stops_the_next_request(

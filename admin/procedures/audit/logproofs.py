@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from admin.procedures.ledgers.evidence import Evidence, NotShown, Place, open_evidence
+from admin.procedures.ledgers.evidence import (
+    Evidence,
+    NotShown,
+    Place,
+    open_evidence,
+    read_proof_of,
+)
 from chaincode import canonical, commitment, merkle
 from chaincode.audit import rules
 from chaincode.audit.model import LogAnchor, LogProof
@@ -69,12 +75,7 @@ def hash_event(salt: bytes, event: bytes) -> bytes:
 
 def read_log_proof(raw: bytes) -> LogEventProof:
     """Return the proof in the bytes. Raises NotShown."""
-    try:
-        proof = canonical.decode(LogEventProof, raw, "proof")
-    except InvalidArgument as error:
-        raise NotShown(f"the proof file cannot be read: {error}") from error
-    if proof.format != FORMAT:
-        raise NotShown(f"the proof has another format than {FORMAT}")
+    proof = read_proof_of(LogEventProof, raw, FORMAT)
     if len(proof.salt) != commitment.SALT_SIZE:
         raise NotShown("the proof's salt is not 32 bytes")
     return proof

@@ -31,6 +31,7 @@ _WORDS = {
     Kind.RECORD_ERASED: "Record erased",
     Kind.ACCESS_DECIDED: "Access asked for",
     Kind.ACCESS_RELEASED: "Record released",
+    Kind.ACCESS_REVOKED: "Access taken back",
     Kind.ACCESS_RECEIVED: "Record received",
     Kind.ACCESS_REVIEWED: "Denial reviewed",
     Kind.CLAIM_SUBMITTED: "Claim submitted",

@@ -12,7 +12,7 @@ from admin.errors import FaultError
 from admin.fhir.canonical import canonical_static
 from admin.fhir.reading import SourceFile, parse_resource
 from admin.procedures.care.sources import MAX_RESOURCE
-from admin.procedures.ledgers.evidence import NotShown, Place, open_evidence
+from admin.procedures.ledgers.evidence import NotShown, Place, open_evidence, read_proof_of
 from chaincode import canonical, commitment, merkle
 from chaincode.errors import InvalidArgument
 from chaincode.records import rules
@@ -61,13 +61,7 @@ class Shown:
 
 def read_proof(raw: bytes) -> RecordProof:
     """Return the proof in the bytes. Raises NotShown."""
-    try:
-        proof = canonical.decode(RecordProof, raw, "proof")
-    except InvalidArgument as error:
-        raise NotShown(f"the proof file cannot be read: {error}") from error
-    if proof.format != FORMAT:
-        raise NotShown(f"the proof has format {proof.format}, not {FORMAT}")
-    return proof
+    return read_proof_of(RecordProof, raw, FORMAT)
 
 
 def verify_record(

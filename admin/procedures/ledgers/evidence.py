@@ -5,8 +5,10 @@ signs them: `Evidence.limits` says so.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from chaincode import canonical
+from chaincode.errors import InvalidArgument
 from network.rules.blocks.block import InvalidBlock, block_signed_data, data_hash, header_hash
 from network.rules.channel.config import ChannelConfig
 from network.rules.envelope import MalformedMessage, open_envelope
@@ -18,6 +20,8 @@ from network.rules.transaction import open_response_payload, open_transaction
 BLOCK_VALIDATION = "/Channel/Orderer/BlockValidation"
 VALID = 0
 FILTER_SLOT = 2
+
+Proof = TypeVar("Proof")
 
 
 class NotShown(Exception):
@@ -52,6 +56,17 @@ class Evidence:
     block_hash: str
     checks: tuple[str, ...]
     limits: tuple[str, ...]
+
+
+def read_proof_of(kind: type[Proof], raw: bytes, form: str) -> Proof:
+    """Return the proof in a file's bytes, whose `format` is `form`. Raises NotShown."""
+    try:
+        proof = canonical.decode(kind, raw, "proof")
+    except InvalidArgument as error:
+        raise NotShown(f"the proof file cannot be read: {error}") from error
+    if getattr(proof, "format", None) != form:
+        raise NotShown(f"the proof has another format than {form}")
+    return proof
 
 
 def open_evidence(block: Any, place: Place, trusted: ChannelConfig) -> Evidence:

@@ -160,6 +160,13 @@ def test_the_bundle_is_valid_fhir_and_loses_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", list(Kind))
+def test_every_kind_has_its_words_on_the_page(kind: Kind) -> None:
+    report = replace(build_report(), entries=(entry(kind, 1),))
+    page = build_export(report, What.TRAIL, Form.HTML)
+    assert kind.value not in page
+
+
+@pytest.mark.parametrize("kind", Kind)
 def test_every_kind_has_its_audit_event(kind: Kind) -> None:
     event = build_audit_event(entry(kind, 1), "care")
     AuditEvent.model_validate(event)
