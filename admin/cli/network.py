@@ -291,6 +291,8 @@ def apply(context: Context, timeout: float | None, dry_run: bool, yes: bool) -> 
         return
     engine = open_engine(context.surroundings)
     found = context.run(plan_network(engine))
+    for note in found.notes:
+        context.output.note(note)
     leaving = [step for step in found.steps if _takes_away(step.text)]
     if leaving and not found.refusals and not yes:
         for step in leaving:
@@ -356,6 +358,7 @@ def certs(context: Context, within: int | None) -> None:
     examples=[
         "medfabric network renew --within 60",
         "medfabric network renew peer0.hospital orderer0",
+        "medfabric network renew chaincode.clinic exchange.clinic",
     ]
 )
 @click.argument("nodes", metavar="[NODE]...", nargs=-1)
@@ -373,11 +376,13 @@ def certs(context: Context, within: int | None) -> None:
 def renew(
     context: Context, nodes: tuple[str, ...], within: int, timeout: float | None, dry_run: bool
 ) -> None:
-    """Give nodes new keys and certificates, one node after the other, while the network runs.
+    """Give nodes new keys and certificates, one after the other, while the network runs.
 
-    An orderer's TLS certificate stands in the channels' configuration: it is replaced there
-    first, signed by the orderer organisations' administrators. People's certificates are renewed
-    with: medfabric identity renew.
+    Chaincode servers and record exchanges are named as status shows them. An orderer's TLS
+    certificate stands in the channels' configuration: it is replaced there first, signed by the
+    orderer organisations' administrators. A chaincode's package holds its peers' certificate: it
+    is installed and approved anew. People's certificates are renewed with: medfabric identity
+    renew.
     """
     from datetime import UTC, datetime
 

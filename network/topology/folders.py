@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from network.topology.servers import Server, ServerKind
 from network.topology.values import Node, NodeKind, Organization
 
 
@@ -63,6 +64,12 @@ class Folders:
         """TLS between the organisation's peers (``client.*``) and its chaincode server
         (``server.*``), with ``ca.crt`` for both."""
         return self.organization(org) / "chaincode" / "tls"
+
+    def server_tls(self, server: Server) -> Path:
+        """The TLS folder of a server beside the nodes."""
+        if server.kind is ServerKind.CHAINCODE:
+            return self.chaincode_tls(server.organization)
+        return self.exchange_tls(server.organization)
 
     def exchange_tls(self, org: Organization) -> Path:
         """The record exchange's ``ca.crt``, ``server.crt`` and ``server.key``."""

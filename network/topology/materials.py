@@ -35,6 +35,7 @@ from network.rules.identity.certificates import Place as CertificatePlace
 from network.rules.identity.identity import IdentityError, load_certificate
 from network.topology.folders import Folders
 from network.topology.safefiles import make_folder, remove_partial_files, write_file
+from network.topology.servers import Server, ServerKind, list_servers
 from network.topology.values import Node, NodeKind, Orderer, Organization, Peer, Topology, UserKind
 
 _KEY_FILE = "priv_sk"
@@ -84,6 +85,18 @@ def issue_node(topology: Topology, folder: Path, node: Node, now: datetime, targ
     writer.issue(node, target)
 
 
+def issue_server(
+    topology: Topology, folder: Path, server: Server, now: datetime, target: Path
+) -> None:
+    """New keys and certificates of a server are in ``target`` as in its own TLS folder.
+
+    A chaincode server's folder holds its peers' client certificate as well. Raises as `issue_node`.
+    """
+    organization = server.organization
+    writer = _Writer(topology, organization, Folders(folder), now, Progress(), lambda _: None)
+    writer.issue_server(server, target)
+
+
 class _Writer:
     """Writes the material of one organisation."""
 
@@ -110,6 +123,10 @@ class _Writer:
             self._write_local_msp(target / "msp", node.fqdn, node.kind.value, None)
         self._write_tls(target / "tls", "server", node.fqdn, self._list_hosts(node))
 
+    def issue_server(self, server: Server, target: Path) -> None:
+        self._load_authorities()
+        self._write_server(server, target)
+
     def _load_authorities(self) -> None:
         org, folders = self._org, self._folders
         self._ca = self._authority(folders.ca(org), f"ca.{org.domain}")
@@ -127,16 +144,19 @@ class _Writer:
         self._write_user("User1", UserKind.CLIENT, {})
         for user in org.users:
             self._write_user(user.name, user.kind, user.attributes)
-        if org.chaincode is not None:
-            host = org.chaincode.host
-            tls = folders.chaincode_tls(org)
-            self._write_tls(tls, "server", f"chaincode.{org.domain}", ["chaincode", host])
-            self._write_tls(tls, "client", f"chaincode-client.{org.domain}", [])
-        if org.exchange is not None:
-            hosts = ["exchange", org.exchange.host]
-            self._write_tls(folders.exchange_tls(org), "server", f"exchange.{org.domain}", hosts)
+        for server in list_servers(self._topology):
+            if server.organization is org:
+                self._write_server(server, folders.server_tls(server))
 
-    # One node or user
+    # One node, server or user
+
+    def _write_server(self, server: Server, folder: Path) -> None:
+        org = server.organization
+        place = org.chaincode if server.kind is ServerKind.CHAINCODE else org.exchange
+        assert place is not None
+        self._write_tls(folder, "server", server.fqdn, [server.kind.value, place.host])
+        if server.kind is ServerKind.CHAINCODE:
+            self._write_tls(folder, "client", f"chaincode-client.{org.domain}", [])
 
     def _write_node(self, node: Node) -> None:
         hosts = self._list_hosts(node)
@@ -208,7 +228,18 @@ class _Writer:
         self._write(folder / ca_file, certificate_pem(self._ca.certificate))
         tls_file = folder / "tlscacerts" / f"tlsca.{domain}-cert.pem"
         self._write(tls_file, certificate_pem(self._tls_ca.certificate))
-        self._write(folder / "config.yaml", _node_ous(ca_file))
+        has_others = self._copy_others(folder, ca_file)
+        self._copy_others(folder, f"tlscacerts/{tls_file.name}")
+        self._write(folder / "config.yaml", _node_ous("" if has_others else ca_file))
+
+    def _copy_others(self, folder: Path, own: str) -> bool:
+        """Further CA certificates, put beside our own into the organisation's MSP, are in this MSP
+        as well; whether there are any."""
+        place = self._folders.organization_msp(self._org) / Path(own).parent
+        others = [path for path in sorted(place.glob("*.pem")) if path.name != Path(own).name]
+        for path in others:
+            self._write(folder / Path(own).parent / path.name, path.read_bytes())
+        return bool(others)
 
     # Keys and certificates
 
@@ -302,10 +333,12 @@ def _belongs(certificate: x509.Certificate | None, key: ec.EllipticCurvePrivateK
 
 
 def _node_ous(ca_file: str) -> bytes:
+    """Roles by OU, in certificates of that CA, or of every CA if none is named."""
     node_ous: dict[str, object] = {"Enable": True}
+    certifier = {"Certificate": ca_file} if ca_file else {}
     for role in _ROLE_OUS:
         node_ous[f"{role.capitalize()}OUIdentifier"] = {
-            "Certificate": ca_file,
+            **certifier,
             "OrganizationalUnitIdentifier": role,
         }
     return yaml.safe_dump({"NodeOUs": node_ous}, sort_keys=False, indent=4).encode()

@@ -192,11 +192,13 @@ class _Planner:
                 for name in _CERTIFICATES
             }
             told = [f"{len(new)} {_NOUNS[name]}" for name, new in lists.items() if new]
-            if told:
-                change = change_msp(org.msp_id, _extend(lists))
-                yield ChannelUpdate(
-                    f"make {', '.join(told)} of {org.name} known", Phase.CERTIFY, (change,)
-                )
+            changes = [change_msp(org.msp_id, _extend(lists))] if told else []
+            texts = [f"make {', '.join(told)} of {org.name} known"] if told else []
+            if _has_bound_roles(present) and not _has_bound_roles(here):
+                changes.append(change_msp(org.msp_id, _unbind_roles))
+                texts.append(f"take roles of {org.name}'s people from any of its CAs")
+            if changes:
+                yield ChannelUpdate(", ".join(texts), Phase.CERTIFY, tuple(changes))
 
     def _is_known(self, org: OrgSpec) -> bool:
         return org.msp_id in self._config.msps.msps
@@ -361,6 +363,26 @@ def _extend(lists: dict[str, list[bytes]]) -> Any:
                 getattr(msp, name).extend(new)
 
     return revise
+
+
+def _list_roles(msp: Any) -> list[Any]:
+    ous = msp.fabric_node_ous
+    return [
+        ous.client_ou_identifier,
+        ous.peer_ou_identifier,
+        ous.admin_ou_identifier,
+        ous.orderer_ou_identifier,
+    ]
+
+
+def _has_bound_roles(msp: Any) -> bool:
+    """Whether one CA alone says who is a client, peer, administrator or orderer."""
+    return any(role.certificate for role in _list_roles(msp))
+
+
+def _unbind_roles(msp: Any) -> None:
+    for role in _list_roles(msp):
+        role.certificate = b""
 
 
 def _open_msp(msp_config: bytes) -> Any:

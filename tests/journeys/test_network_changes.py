@@ -1,19 +1,29 @@
 """A running consortium changes: members, nodes, settings, certificates; from the command line."""
 
+import asyncio
 import json
 import secrets
 import shutil
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.conformance.real_fabric import free_ports
+from network.client import lifecycle
+from network.client.peer import PeerClient
+from network.client.profile import load_surroundings
+from network.rules.identity.certificates import Authority, build_ca, build_leaf, validity_from
+from network.topology.values import NodeKind
 from tests.fabric_binaries import fabric_binary, run_fabric
 from tests.journeys.care import Care, running, write_network
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.network
 
@@ -100,6 +110,23 @@ def test_an_acl_is_in_force_at_once(care: Care) -> None:
     assert "access denied" in refused.err
     change(care, "--set", f"{guard}=")
     care.run("block", "show", "0", "--as", "CityClinic/Admin")
+
+
+def test_an_acl_of_a_policy_that_is_nowhere_is_warned_of(care: Care) -> None:
+    doubt = "event/Block names Payer, a policy that does not exist: nobody may call it then"
+    told = care.run("channel", "propose", "--set", "acls.event/Block=Payer", "--out", "no.pb")
+    assert f"! acls.{doubt}" in told.out
+    assert doubt in care.result_of("channel", "diff", "no.pb", code=DIFFERENT)["doubts"][0]
+    kept = (care.folder / "network.yaml").read_text()
+    with edited(care) as network:
+        network["channels"][0]["acls"] = {"event/Block": "Payer"}
+    try:
+        plan = care.run("network", "plan", code=DIFFERENT)
+        assert plan.out == "care: guard event/Block by Payer"
+        assert f"channel care: acls.{doubt}" in plan.err
+    finally:
+        (care.folder / "network.yaml").write_text(kept)
+    assert care.run("network", "plan").err == ""
 
 
 def change(care: Care, *settings: str) -> None:
@@ -304,6 +331,97 @@ def test_nodes_are_renewed_while_the_network_runs(care: Care) -> None:
     assert care.run("network", "plan").out == "nothing to do"
     wrong = care.run("network", "renew", "peer9", code=INVALID)
     assert "names no node" in wrong.err
+
+
+def test_servers_beside_the_nodes_are_renewed_too(care: Care) -> None:
+    names = ("chaincode.clinic.example", "exchange.clinic.example")
+    clinic = care.network / "organizations/peerOrganizations/clinic.example"
+    servers = {name: clinic / name.partition(".")[0] / "tls" / "server.crt" for name in names}
+    old = {name: file.read_text() for name, file in servers.items()}
+    before = {one["name"]: one for one in care.result("network", "status")}
+    assert {before[name]["state"] for name in names} == {"running"}
+    assert care.result("network", "renew", "--dry-run", *names) == {"nodes": list(names)}
+    done = care.result("network", "renew", *names)
+    assert [(one["node"], one["channels"]) for one in done] == list(
+        zip(names, (["care"], []), strict=True)
+    )
+    after = {one["name"]: one for one in care.result("network", "status")}
+    for name, file in servers.items():
+        host, _, port = after[name]["address"].rpartition(":")
+        served = ssl.get_server_certificate((host, int(port)))
+        assert served.strip() == file.read_text().strip() != old[name].strip()
+        assert after[name]["state"] == "running"
+        assert after[name]["pid"] != before[name]["pid"]
+    register(care, "CityClinic", "GeneralHospital")
+    assert care.run("network", "plan").out == "nothing to do"
+
+
+def test_a_second_ca_takes_over_from_the_first(care: Care) -> None:
+    """Its people are nobody; then its certificate is put beside the first one's and applied."""
+    clinic = care.network / "organizations/peerOrganizations/clinic.example"
+    now = datetime.now(UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    ca = build_ca(
+        common_name="ca2.clinic.example",
+        organization="clinic.example",
+        key=key,
+        serial=1001,
+        validity=validity_from(now, 3650),
+    )
+    for name, role in (("newcomer", "client"), ("successor", "admin")):
+        issue(clinic, name, role, Authority(ca, key), now)
+    refused = care.run(
+        "chaincode", "query", "directory:WhoAmI", "--as", "CityClinic/newcomer", code=REFUSED
+    )
+    assert "access denied" in refused.err
+    (clinic / "msp" / "cacerts" / "ca2.pem").write_bytes(ca.public_bytes(Encoding.PEM))
+    plan = care.run("network", "plan", code=DIFFERENT).out
+    assert "make 1 CA certificate(s) of CityClinic known" in plan
+    care.run("network", "apply")
+    assert care.run("network", "plan").out == "nothing to do"
+    for name in ("newcomer", "successor", "Admin"):
+        care.run("chaincode", "query", "directory:WhoAmI", "--as", f"CityClinic/{name}")
+    # As an administrator, to its own organisation's peer and to the channel.
+    assert asyncio.run(list_installed(care, "CityClinic/successor"))
+    care.run("channel", "propose", "--set", "batch.maxMessages=70", "--out", "second.pb")
+    signed = care.run("channel", "sign", "second.pb", "--as", "CityClinic/successor")
+    assert "CityClinicMSP" in signed.out
+    register(care, "CityClinic", "GeneralHospital")
+
+
+async def list_installed(care: Care, administrator: str) -> list[lifecycle.Installed]:
+    """What an administrator's own peer has installed: it asks its local MSP who that is."""
+    surroundings = load_surroundings(care.folder / "network.yaml")
+    organization = surroundings.topology.organization(administrator.partition("/")[0])
+    (node,) = surroundings.nodes(NodeKind.PEER, organization)
+    signer = surroundings.signer(administrator)
+    async with PeerClient(surroundings.endpoint(node), signer) as peer:
+        return await lifecycle.get_installed(peer)
+
+
+def issue(organization: Path, name: str, role: str, ca: Authority, now: datetime) -> None:
+    """Somebody has a certificate of this CA, in an MSP folder as others' are."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    full_name = f"{name}@{organization.name}"
+    certificate = build_leaf(
+        common_name=full_name,
+        public_key=key.public_key(),
+        issuer=ca,
+        serial=secrets.randbits(64),
+        validity=validity_from(now, 365),
+        ous=[role],
+    )
+    users = organization / "users"
+    shutil.copytree(users / f"User1@{organization.name}", users / full_name)
+    msp = users / full_name / "msp"
+    for folder in ("signcerts", "keystore"):
+        shutil.rmtree(msp / folder)
+        (msp / folder).mkdir()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (msp / "keystore" / "priv_sk").write_bytes(pem)
+    (msp / "signcerts" / f"{full_name}-cert.pem").write_bytes(
+        certificate.public_bytes(Encoding.PEM)
+    )
 
 
 def test_they_go_again(care: Care) -> None:

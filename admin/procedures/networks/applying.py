@@ -92,8 +92,9 @@ class _Application:
         missing = [text for text in self._engine.plan() if text.startswith("make keys")]
         if missing:
             self._say("keys and certificates")
-            generate_materials(topology, self._surroundings.folder, datetime.now(UTC))
-            self.done += missing
+        # Also what follows from a CA certificate that was put beside an organisation's own.
+        generate_materials(topology, self._surroundings.folder, datetime.now(UTC))
+        self.done += missing
         known = [one for one in topology.channels if await self._is_known(one)]
         for channel in known:
             await self._update(channel, Phase.CERTIFY)
