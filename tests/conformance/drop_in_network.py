@@ -21,9 +21,9 @@ from typing import Any
 
 import yaml
 
+from tests.conformance.network_description import signature_policies
 from tests.conformance.real_fabric import (
     Package,
-    _signature_policies,
     _tar,
     find_binaries,
     find_config,
@@ -311,7 +311,7 @@ class DropIn:
             "Name": f"{org}MSP",
             "ID": f"{org}MSP",
             "MSPDir": str(self.org_folder(org) / "msp"),
-            "Policies": _signature_policies(f"{org}MSP"),
+            "Policies": signature_policies(f"{org}MSP"),
         }
 
     def _orderer_environment(self, number: int) -> dict[str, str]:
@@ -404,7 +404,7 @@ class DropIn:
             "ID": "OrdererMSP",
             "MSPDir": str(self.orderer_org_folder / "msp"),
             "OrdererEndpoints": [self.address(f"orderer{n}") for n in range(ORDERERS)],
-            "Policies": _signature_policies("OrdererMSP"),
+            "Policies": signature_policies("OrdererMSP"),
         }
         return {
             "Profiles": {

@@ -43,6 +43,7 @@ from fabric_protos.peer import peer_pb2_grpc, proposal_pb2, proposal_response_pb
 
 from network.rules.identity.identity import Signer, signer_from_pem
 from network.rules.proposal import build_proposal
+from tests.conformance.network_description import describe_channel, describe_crypto
 from tests.ports import free_ports as free_ports
 
 CHANNEL = "care"
@@ -456,7 +457,7 @@ class RealFabric:
         return self._run("peer", list(args), env)
 
     def _generate(self) -> None:
-        crypto = _describe_crypto()
+        crypto = describe_crypto()
         (self.folder / "crypto.yaml").write_text(yaml.safe_dump(crypto))
         self._run(
             "cryptogen",
@@ -470,7 +471,7 @@ class RealFabric:
         self._generate_block()
 
     def _generate_block(self) -> None:
-        configtx = yaml.safe_dump(_describe_channel(self), sort_keys=False)
+        configtx = yaml.safe_dump(describe_channel(self), sort_keys=False)
         (self.folder / "configtx.yaml").write_text(configtx)
         block = self.folder / f"{self.channel}.block"
         self._run(
@@ -638,103 +639,3 @@ def _tar(files: Mapping[str, bytes]) -> bytes:
             entry.size, entry.mode = len(content), 0o644
             archive.addfile(entry, io.BytesIO(content))
     return raw.getvalue()
-
-
-def _describe_crypto() -> dict[str, Any]:
-    addresses = ["localhost", "127.0.0.1"]
-    return {
-        "OrdererOrgs": [
-            {
-                "Name": "Orderer",
-                "Domain": "example.com",
-                "EnableNodeOUs": True,
-                "Specs": [{"Hostname": "orderer", "SANS": addresses}],
-            }
-        ],
-        "PeerOrgs": [
-            {
-                "Name": f"Org{number}",
-                "Domain": f"org{number}.example.com",
-                "EnableNodeOUs": True,
-                "Template": {"Count": 1, "SANS": addresses},
-                "Users": {"Count": 1},
-            }
-            for number in (1, 2)
-        ],
-    }
-
-
-def _describe_channel(fabric: RealFabric) -> dict[str, Any]:
-    orderer_folder = fabric.folder / "crypto/ordererOrganizations/example.com"
-    orderer_tls = str(orderer_folder / "orderers/orderer.example.com/tls/server.crt")
-    orderer_address = f"127.0.0.1:{fabric.orderer_port}"
-    implicit = {
-        "Readers": {"Type": "ImplicitMeta", "Rule": "ANY Readers"},
-        "Writers": {"Type": "ImplicitMeta", "Rule": "ANY Writers"},
-        "Admins": {"Type": "ImplicitMeta", "Rule": "MAJORITY Admins"},
-    }
-    majority = {"Type": "ImplicitMeta", "Rule": "MAJORITY Endorsement"}
-    return {
-        "Profiles": {
-            "Channel": {
-                "Policies": implicit,
-                "Capabilities": {"V3_0" if fabric.version >= (3, 0) else "V2_0": True},
-                "Orderer": {
-                    "OrdererType": "etcdraft",
-                    "BatchTimeout": "200ms",
-                    "BatchSize": {
-                        "MaxMessageCount": 500,
-                        "AbsoluteMaxBytes": "99 MB",
-                        "PreferredMaxBytes": "2 MB",
-                    },
-                    "EtcdRaft": {
-                        "Consenters": [
-                            {
-                                "Host": "127.0.0.1",
-                                "Port": fabric.orderer_port,
-                                "ClientTLSCert": orderer_tls,
-                                "ServerTLSCert": orderer_tls,
-                            }
-                        ]
-                    },
-                    "Organizations": [
-                        {
-                            "Name": "Orderer",
-                            "ID": "OrdererMSP",
-                            "MSPDir": str(orderer_folder / "msp"),
-                            "OrdererEndpoints": [orderer_address],
-                            "Policies": _signature_policies("OrdererMSP"),
-                        }
-                    ],
-                    "Policies": implicit
-                    | {"BlockValidation": {"Type": "ImplicitMeta", "Rule": "ANY Writers"}},
-                    "Capabilities": {"V2_0": True},
-                },
-                "Application": {
-                    "Organizations": [
-                        {
-                            "Name": organization.name,
-                            "ID": organization.msp_id,
-                            "MSPDir": str(organization.folder / "msp"),
-                            "Policies": _signature_policies(organization.msp_id),
-                            "AnchorPeers": [{"Host": "127.0.0.1", "Port": organization.peer_port}],
-                        }
-                        for organization in fabric.organizations
-                    ],
-                    "Policies": implicit
-                    | {"LifecycleEndorsement": majority, "Endorsement": majority},
-                    "Capabilities": {"V2_5": True},
-                },
-            }
-        }
-    }
-
-
-def _signature_policies(msp_id: str) -> dict[str, Any]:
-    rules = {
-        "Readers": f"OR('{msp_id}.member')",
-        "Writers": f"OR('{msp_id}.member')",
-        "Admins": f"OR('{msp_id}.admin')",
-        "Endorsement": f"OR('{msp_id}.peer')",
-    }
-    return {name: {"Type": "Signature", "Rule": rule} for name, rule in rules.items()}
