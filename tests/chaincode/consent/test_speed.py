@@ -3,44 +3,17 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 
+from admin.bench.consent.samples import TEN_RULES, build_consents
 from chaincode.consent.compiled import compile_consent
-from chaincode.consent.model import (
-    Author,
-    Capacity,
-    Consent,
-    ConsentPolicy,
-    DataReference,
-    Party,
-    Period,
-    Rule,
-    Status,
-    Verdict,
-)
+from chaincode.consent.model import ConsentPolicy, Rule, Verdict
 from chaincode.consent.rules import evaluate
-from tests.chaincode.consent.cases import NOW, PATIENT, ask, permit, rule
-
-# Ten rules, every one of which the request makes the evaluator look at.
-TEN_RULES = permit(
-    rule(rule(actors=(Party("user:" + "9" * 64),)), labels=("R",)),
-    rule(purposes=("HMARKT",)),
-    rule(rule(resource_types=("Claim", "ClaimResponse", "Account")), resource_types=("Claim",)),
-    rule(codes=("http://loinc.org|1234-5",)),
-    rule(data_period=Period("2000", "2005")),
-    rule(labels=("PSY", "HIV")),
-    rule(data=(DataReference("ab" * 16),)),
-    actors=(Party("org:ClinicMSP"),),
-    period=Period("2020", "2030"),
-    purposes=("TREAT", "HPAYMT"),
-)
+from tests.chaincode.consent.cases import NOW, PATIENT, ask
 
 
 def measure(count: int) -> float:
     """Decisions a second of processor time."""
-    at = datetime(2025, 1, 1, tzinfo=UTC)
-    author = Author("HospitalMSP", "00" * 32, Capacity.PATIENT)
-    consent = Consent("c0" * 16, 1, PATIENT, Status.ACTIVE, TEN_RULES, author, at, at)
+    (consent,) = build_consents(1, PATIENT)
     compiled, request, policy = [compile_consent(consent)], ask(), ConsentPolicy()
     assert evaluate(compiled, request, NOW, policy).verdict is Verdict.PERMIT
     start = time.process_time()
