@@ -98,12 +98,7 @@ class Orderer:
             SettingsError: the block folder cannot be used.
             ListenError: an address cannot be taken.
         """
-        await self._folder_lock.take()
-        try:
-            await self.registrar.open()
-        except StoreError as error:
-            self._folder_lock.release()
-            raise SettingsError(f"FileLedger.Location: {error}") from error
+        await self._folder_lock.take_and_open(self.registrar.open, StoreError)
         self._follow_configs()
         settings = self._settings
         self.operations_port = await self._operations.start(

@@ -76,7 +76,7 @@ from network.node.serving.limits import ConcurrencyLimits
 from network.node.serving.logs import LogSpec
 from network.node.serving.metrics import CollectorRegistry, Readings
 from network.node.serving.operations import build_operations
-from network.node.serving.settings import Settings, SettingsError
+from network.node.serving.settings import Settings
 from protos import membership_pb2_grpc, private_data_pb2_grpc
 
 log = logging.getLogger("nodeCmd")
@@ -122,12 +122,7 @@ class Peer:
             SettingsError: the data folder cannot be used.
             ListenError: an address cannot be taken.
         """
-        await self._folder_lock.take()
-        try:
-            await self.channels.open()
-        except StoreError as error:
-            self._folder_lock.release()
-            raise SettingsError(f"peer.fileSystemPath: {error}") from error
+        await self._folder_lock.take_and_open(self.channels.open, StoreError)
         self._follow_tls_roots()
         self.operations_port = await self._operations.start(
             self._settings.get_text("operations.listenAddress", "127.0.0.1:0")

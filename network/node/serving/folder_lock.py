@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import os
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from network.node.serving.settings import SettingsError
@@ -49,6 +50,21 @@ class FolderLock:
                     " give this node a folder of its own"
                 )
             await asyncio.sleep(_PAUSE)
+
+    async def take_and_open(
+        self, opening: Callable[[], Awaitable[None]], fault: type[Exception]
+    ) -> None:
+        """The folder is taken, and what is kept in it is open.
+
+        Raises:
+            SettingsError: as `take`; or `opening` met the `fault`, and the folder is free again.
+        """
+        await self.take()
+        try:
+            await opening()
+        except fault as error:
+            self.release()
+            raise SettingsError(f"{self._setting}: {error}") from error
 
     def release(self) -> None:
         """Another node may use the folder."""
