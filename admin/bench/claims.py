@@ -24,13 +24,17 @@ from admin.procedures.networks.health import Health
 from chaincode.claims.model import Registration, RegistrationRequest
 
 CODES = ("G0463", "G0108")
+FILLED_AT_ONCE = 1_000
 DAYS = 300
 """Days over which services are spread: within a filing limit of a year."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one kind of work took, for each of `count` pieces of it."""
+    """What one kind of work took, for each of `count` pieces of it.
+
+    `before` is how many claims this measurement had filed when the work began.
+    """
 
     what: str
     count: int
@@ -38,6 +42,7 @@ class Cost:
     client_cpu: float
     nodes_cpu: float
     failed: int = 0
+    before: int = 0
 
     @property
     def rate(self) -> float:
@@ -52,12 +57,16 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How much is measured: rounds of so many claims and bare transactions, in turn."""
+    """How much is measured: rounds of so many claims and bare transactions, in turn.
+
+    `grow` are stages: the rounds are measured again once so many claims are on the ledger.
+    """
 
     claims: int = 500
     bare: int = 200
     rounds: int = 3
     concurrency: int = 32
+    grow: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +88,33 @@ class ClaimsBench:
         self._health = health
         self._options = options
         self._pids = tuple(pids)
+        self._filed = 0
 
     async def run(
         self, filed: Filed, course: Course, told: Callable[[Cost], None] = lambda cost: None
     ) -> list[Cost]:
-        """Return the costs of bare transactions and of claims, round by round."""
+        """Return the costs of bare transactions and of claims, stage by stage, round by round."""
         found = []
-        for number in range(course.rounds + 1):
-            bare = await self._measure("bare transaction", course.bare, lambda: self._bare(course))
-            claims = await self._measure(
-                "claim", course.claims, lambda: self._file(filed, course.claims)
-            )
-            if number:  # the first round warms up
-                for cost in (bare, claims):
+        await self._round(filed, course)  # warms up
+        for stage in (0, *course.grow):
+            while self._filed < stage:
+                await self._file(filed, min(stage - self._filed, FILLED_AT_ONCE))
+            for _ in range(course.rounds):
+                for cost in await self._round(filed, course):
                     told(cost)
                     found.append(cost)
         return found
 
+    async def _round(self, filed: Filed, course: Course) -> tuple[Cost, Cost]:
+        bare = await self._measure("bare transaction", course.bare, lambda: self._bare(course))
+        claims = await self._measure(
+            "claim", course.claims, lambda: self._file(filed, course.claims)
+        )
+        return bare, claims
+
     async def _measure(self, what: str, count: int, work: Callable[[], Awaitable[int]]) -> Cost:
         nodes, own, begun = self._nodes_cpu(), read_own_cpu(), time.perf_counter()
+        before = self._filed
         failed = await work()
         return Cost(
             what=what,
@@ -106,6 +123,7 @@ class ClaimsBench:
             client_cpu=read_own_cpu() - own,
             nodes_cpu=self._nodes_cpu() - nodes,
             failed=failed,
+            before=before,
         )
 
     async def _bare(self, course: Course) -> int:
@@ -122,6 +140,7 @@ class ClaimsBench:
     async def _file(self, filed: Filed, count: int) -> int:
         sources = [make_claim(filed, number) for number in range(count)]
         done = await self._claims.submit(sources, self._options)
+        self._filed += count
         return sum(one.refused for one in done)
 
     def _nodes_cpu(self) -> float:
@@ -162,6 +181,13 @@ def naming_of(options: FilingOptions, filed: Filed) -> FilingOptions:
         options.naming, patient=filed.patient, coverages={"Coverage/bench": filed.coverage}
     )
     return replace(options, naming=naming, labels=("N",))
+
+
+def by_stage(costs: Sequence[Cost], course: Course) -> list[tuple[int, list[Cost]]]:
+    """Return the costs of each stage, with the claims that were on the ledger when it began."""
+    size = 2 * course.rounds
+    stages = [list(costs[start : start + size]) for start in range(0, len(costs), size)]
+    return [(stage[0].before, stage) for stage in stages]
 
 
 def median_ratio(costs: Sequence[Cost]) -> tuple[float, float]:

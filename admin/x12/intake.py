@@ -128,6 +128,7 @@ class _Judge:
         self._held: list[Claim837] | None = []
         self._counts: dict[int, int] = {}
         self._found: dict[int, list[Problem]] = {}
+        self._of_claims: dict[int, list[Problem]] = {}
         self._broken: list[Problem] = []
         self._notes: list[str] = []
 
@@ -137,15 +138,15 @@ class _Judge:
             return
         claim, problems = self._reader.take(item)
         for problem in problems:
-            self._note(problem)
+            self._note(problem, self._found)
         if claim is not None:
             self._take_claim(claim)
 
     def _take_claim(self, claim: Claim837) -> None:
         for problem in claim.problems:
-            self._note(problem)
+            self._note(problem, self._of_claims)
         self._notes += claim.notes[: MAX_NOTES - len(self._notes)]
-        if claim.set in self._found:
+        if claim.set in self._found or claim.set in self._of_claims:
             return  # the set is refused, whatever else it holds
         self._counts[claim.set] = self._counts.get(claim.set, 0) + 1
         if self._held is not None:
@@ -153,8 +154,9 @@ class _Judge:
             if len(self._held) > self._hold:
                 self._held = None
 
-    def _note(self, problem: Problem) -> None:
-        of_set = self._found.setdefault(problem.place.set, [])
+    @staticmethod
+    def _note(problem: Problem, found: dict[int, list[Problem]]) -> None:
+        of_set = found.setdefault(problem.place.set, [])
         if len(of_set) < MAX_OF_SET:
             of_set.append(problem)
 
@@ -180,7 +182,12 @@ class _Judge:
         if found:
             return found
         sets = (one.number for group in interchange.groups for one in group.sets)
-        return [problem for number in sets for problem in self._found.get(number, ())]
+        # What a claim needs beyond the guide is only told where the guide finds nothing.
+        return [
+            problem
+            for number in sets
+            for problem in self._found.get(number, self._of_claims.get(number, []))
+        ]
 
 
 def _not_ours(interchange: Interchange, held: TransactionSet, function: str) -> list[Problem]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from admin.bench import process
+from admin.cli.benching.stages import read_stages
 from admin.cli.frame import Command, Context, channel_option, with_context
 from admin.output import Output
 
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 
 BAR = 3.0
 """How many bare transactions a claim may cost."""
+MAX_CLAIMS = 10_000_000
+
+
+def _read_stages(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, ...]:
+    return read_stages(value, MAX_CLAIMS) if value is not None else ()
 
 
 @click.command(
@@ -23,6 +31,8 @@ BAR = 3.0
     examples=[
         "medfabric bench claims --patient 7c1f… --coverage 55d2… --as UnitedPayer/intake",
         "medfabric bench claims --patient 7c1f… --coverage 55d2… --chunk 1 --claims 100 \\",
+        "    --as UnitedPayer/intake",
+        "medfabric bench claims --patient 7c1f… --coverage 55d2… --grow 1000,10000 \\",
         "    --as UnitedPayer/intake",
     ],
 )
@@ -46,6 +56,10 @@ BAR = 3.0
     "--concurrency", type=click.IntRange(1), default=32, show_default=True,
     help="Bare transactions in flight.",
 )  # fmt: skip
+@click.option(
+    "--grow", callback=_read_stages, metavar="N[,N…]",
+    help="Measure again once so many claims are on the ledger, stage by stage.",
+)  # fmt: skip
 @channel_option
 @with_context
 def claims(
@@ -60,6 +74,7 @@ def claims(
     rounds: int,
     chunk: int,
     concurrency: int,
+    grow: tuple[int, ...],
     channel: str | None,
 ) -> None:
     """File synthetic claims as a payer, beside bare transactions of the same network.
@@ -67,9 +82,11 @@ def claims(
     Every claim goes through all checks. It needs a running network of ours with a patient who
     consents to payment and a coverage that the payer stated. Claims and registrations stay on the
     ledger: bench on a network made for it. RATIO is what a claim takes of bare transactions, in
-    time and in processor time of this process and all nodes; the median over the rounds.
+    time and in processor time of this process and all nodes; the median over the rounds. With
+    --grow the rounds are measured on a ledger that fills up by real submissions: minutes for each
+    ten thousand claims.
     """
-    from admin.bench.claims import ClaimsBench, Course, Filed, median_ratio, naming_of
+    from admin.bench.claims import ClaimsBench, Course, Filed, by_stage, median_ratio, naming_of
     from admin.cli.sessions import open_health
     from admin.procedures.claims.claims import Claims
     from admin.procedures.claims.preparation import FilingOptions
@@ -78,7 +95,7 @@ def claims(
 
     filed = Filed(patient, coverage, npi)
     options = naming_of(FilingOptions(Naming(), provider=provider, chunk=chunk), filed)
-    course = Course(claims, bare, rounds, concurrency)
+    course = Course(claims, bare, rounds, concurrency, grow)
 
     async def work() -> list[Cost]:
         nodes = await open_engine(context.surroundings).status()
@@ -90,21 +107,31 @@ def claims(
 
     costs = context.run(work())
     time_ratio, cpu_ratio = median_ratio(costs)
+    stages = [_stage(before, found) for before, found in by_stage(costs, course)]
     told: dict[str, Any] = {
         "machine": process.describe_machine(),
         "rounds": costs,
         "timeRatio": time_ratio,
         "cpuRatio": cpu_ratio,
+        "stages": stages,
         "bar": BAR,
     }
     context.output.result(told, lambda output: _display(output, costs, time_ratio, cpu_ratio))
 
 
+def _stage(before: int, costs: list[Cost]) -> dict[str, float]:
+    from admin.bench.claims import median_ratio
+
+    time_ratio, cpu_ratio = median_ratio(costs)
+    return {"claimsBefore": before, "timeRatio": time_ratio, "cpuRatio": cpu_ratio}
+
+
 def _display(output: Output, costs: list[Cost], time_ratio: float, cpu_ratio: float) -> None:
     output.table(
-        ("what", "count", "a second", "client cpu ms", "nodes cpu ms", "failed"),
+        ("claims before", "what", "count", "a second", "client cpu ms", "nodes cpu ms", "failed"),
         [
             (
+                f"{one.before:,}",
                 one.what,
                 one.count,
                 f"{one.rate:.1f}",

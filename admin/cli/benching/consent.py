@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from admin.cli.benching.stages import read_stages
 from admin.cli.frame import Command, Context, with_context
 from admin.errors import input_error
 from admin.output import Output
@@ -24,17 +25,7 @@ _NETWORK = "network.yaml"
 def _read_stages(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[int, ...] | None:
-    if value is None:
-        return None
-    try:
-        found = tuple(int(part) for part in value.split(","))
-    except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is not numbers with commas between, such as 1000,10000"
-        ) from None
-    if list(found) != sorted(set(found)) or not 0 < found[0] <= found[-1] <= MAX_PATIENTS:
-        raise click.BadParameter(f"{value!r} is not ascending, from 1 to {MAX_PATIENTS}")
-    return found
+    return None if value is None else read_stages(value, MAX_PATIENTS)
 
 
 @click.command(

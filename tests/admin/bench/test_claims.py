@@ -1,6 +1,6 @@
 """The bench of claims: claims that no other one equals, and ratios round by round."""
 
-from admin.bench.claims import Cost, Filed, make_claim, median_ratio, naming_of
+from admin.bench.claims import Cost, Course, Filed, by_stage, make_claim, median_ratio, naming_of
 from admin.procedures.claims.preparation import FilingOptions
 from admin.procedures.claims.sources import Naming, read_details
 from chaincode.claims.fingerprints import compute_fingerprints
@@ -30,3 +30,14 @@ def test_a_ratio_is_of_a_rounds_own_neighbours() -> None:
         Cost("claim", 10, 20.0, 2.0, 2.0),
     ]
     assert median_ratio(costs) == (2.0, 2.0)
+
+
+def test_stages_are_told_apart_by_what_was_filed_before() -> None:
+    course = Course(rounds=2, grow=(1000,))
+    costs = [
+        Cost("claim" if n % 2 else "bare transaction", 10, 1.0, 0.1, 0.1, before=before)
+        for before in (10, 20, 1000, 1010)
+        for n in range(2)
+    ]
+    found = by_stage(costs, course)
+    assert [(before, len(stage)) for before, stage in found] == [(10, 4), (1000, 4)]
