@@ -15,6 +15,7 @@ from itertools import cycle
 
 FIRST, LAST = 27_000, 32_700
 SHARES = 4
+STEP = 4  # topologies derive others: an organisation's chaincode port is 1 above, an admin port 3
 
 
 def get_share() -> int:
@@ -36,8 +37,9 @@ def free_ports(count: int) -> list[int]:
 def _share() -> Iterator[int]:
     size = (LAST - FIRST) // SHARES
     first = FIRST + get_share() * size
-    begin = random.randrange(size)  # another run of tests may be on this machine
-    return cycle([*range(first + begin, first + size), *range(first, first + begin)])
+    ports = list(range(first, first + size, STEP))
+    begin = random.randrange(len(ports))  # another run of tests may be on this machine
+    return cycle(ports[begin:] + ports[:begin])
 
 
 def _is_free(port: int) -> bool:
