@@ -404,7 +404,7 @@ class Network:
 
     async def settle(self) -> None:
         """Every peer has the same height and knows what the others can endorse."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self._is_settled():
                 await asyncio.sleep(0.02)
 

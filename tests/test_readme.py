@@ -69,6 +69,6 @@ def test_the_python_example_runs(care: Care) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert "GeneralHospitalMSP" in done.stdout, done.stderr

@@ -79,7 +79,7 @@ class Talk:
 
     async def sent(self) -> Any:
         """The next message that the shim sends."""
-        return await asyncio.wait_for(self._sent.get(), 5)
+        return await asyncio.wait_for(self._sent.get(), 60)
 
     async def asked(self, kind: int) -> Any:
         """The next message, which has to be of this kind."""

@@ -32,7 +32,7 @@ def running_command(care: Care, out: Path, *arguments: str) -> Iterator[subproce
             yield process
         finally:
             process.send_signal(2)
-            process.wait(30)
+            process.wait(120)
 
 
 def wait_until(out: Path, count: int) -> list[dict[str, object]]:

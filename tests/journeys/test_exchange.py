@@ -171,7 +171,7 @@ async def call(endpoint: Endpoint, signed: Any) -> str:
     async with open_channel(endpoint) as channel:
         stub = exchange_pb2_grpc.RecordExchangeStub(channel)
         try:
-            async for _ in stub.Fetch(signed, timeout=10):
+            async for _ in stub.Fetch(signed, timeout=60):
                 pass
         except grpc.aio.AioRpcError as failure:
             return str(failure.code().name)

@@ -19,7 +19,7 @@ HOSPITAL, CLINIC, ORDERER = (
     "peer0.hospital.example", "peer0.clinic.example", "orderer0.consortium.example",
 )  # fmt: skip
 REGISTER = ("patient", "register", "--as", "PatientTrust/registrar")
-PATIENCE = 60
+PATIENCE = 180
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tests.network.node.probes import broadcast
 from tests.network.updates import build_update
 from tests.ports import free_ports
 
-PATIENCE = 20
+PATIENCE = 120
 
 
 @dataclass

@@ -171,16 +171,19 @@ async def test_nobody_there(tmp_path: Path) -> None:
 
 
 async def test_a_receiver_that_does_not_answer_is_left(receiver: Receiver) -> None:
-    import time
+    from threading import Event
+
+    given_up = Event()
 
     def slow(delivery_id: str, body: bytes) -> tuple[int, dict[str, str]]:
-        time.sleep(0.6)
+        given_up.wait(60)
         return 200, {}
 
     receiver.decide = slow
     async with Target(receiver.url, TargetOptions(receiver.ca_file, True, 0.2)) as target:
         with pytest.raises(Undelivered, match="no answer"):
             await target.send(b"{}", signed())
+    given_up.set()
 
 
 # -- client certificates ---------------------------------------------------------------------------

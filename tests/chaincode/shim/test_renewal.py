@@ -67,7 +67,7 @@ async def connect(
         "127.0.0.1", port, ssl=context, server_hostname=host or ""
     )
     writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-    if not await asyncio.wait_for(reader.read(9), 10):  # the server's SETTINGS
+    if not await asyncio.wait_for(reader.read(9), 60):  # the server's SETTINGS
         raise ConnectionResetError
     shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     name = x509.load_der_x509_certificate(shown).subject.rfc4514_string()

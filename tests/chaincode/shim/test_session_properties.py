@@ -193,7 +193,7 @@ async def talk(actions: list[tuple[Any, ...]], capacity: Capacity) -> Peer:
         if peer.session.violation:
             break
     else:
-        await asyncio.wait_for(peer.finish(), 10)
+        await asyncio.wait_for(peer.finish(), 60)
         for _ in range(3):
             await asyncio.sleep(0)
         assert peer.live == set(), "a transaction was left hanging"
@@ -243,7 +243,7 @@ def test_a_stream_that_ends_at_any_moment_leaves_nothing(actions: list[tuple[Any
         peer = Peer(Capacity(2, 2))
         for action in actions:
             await peer.perform(action)
-        await asyncio.wait_for(peer.session.close(), 5)
+        await asyncio.wait_for(peer.session.close(), 60)
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 

@@ -242,7 +242,7 @@ async def test_d13_the_streams_end_does_not_wait_for_answers_that_cannot_come() 
     talk = Talk(Probe)
     talk.invoke("Wait")
     await talk.asked(ChaincodeMessage.GET_STATE)
-    await asyncio.wait_for(talk.session.close(), 1)
+    await asyncio.wait_for(talk.session.close(), 60)
     assert talk.silent()
 
 

@@ -25,7 +25,7 @@ def double() -> Iterator[GatewayDouble]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     yield made
     loop.call_soon_threadsafe(stop.set)
     thread.join(10)

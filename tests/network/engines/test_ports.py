@@ -37,7 +37,7 @@ async def test_waiting_ends_when_somebody_answers() -> None:
         port = probe.getsockname()[1]
     listener = Listener("n", "service", "127.0.0.1", port)
     assert not await wait_until_answered(listener, timeout=0.1)
-    waiting = asyncio.create_task(wait_until_answered(listener, timeout=10))
+    waiting = asyncio.create_task(wait_until_answered(listener, timeout=60))
     await asyncio.sleep(0.1)
     server = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", port)
     assert await waiting

@@ -28,7 +28,7 @@ def test_this_process_is_alive_and_a_stranger_with_its_id_is_not() -> None:
 def test_a_process_that_ended_is_not_alive_though_nobody_reaped_it() -> None:
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     process = processes.get_process(child.pid)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while process.alive and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not process.alive
@@ -42,7 +42,7 @@ def test_processes_are_asked_and_then_killed() -> None:
     stubborn.stdout.readline()
     both = [processes.get_process(polite.pid), processes.get_process(stubborn.pid)]
     processes.end(both, patience=0.3)
-    assert (polite.wait(5), stubborn.wait(5)) == (-15, -9)
+    assert (polite.wait(60), stubborn.wait(60)) == (-15, -9)
     stubborn.stdout.close()
 
 

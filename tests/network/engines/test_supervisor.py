@@ -58,7 +58,7 @@ class Supervised:
         return {one.name: one for one in processplan.load_report(self.run)}
 
     def wait(self, happened: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not happened():
             assert time.monotonic() < deadline, self.states()
             time.sleep(0.02)
@@ -82,7 +82,7 @@ class Supervised:
     def end(self) -> None:
         if self.child and self.child.poll() is None:
             self.child.terminate()
-            self.child.wait(20)
+            self.child.wait(120)
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_nodes_end_when_the_supervisor_is_killed(supervised: Supervised) -> None
     process = supervised.started("node")
     assert supervised.child is not None
     supervised.child.kill()
-    supervised.child.wait(10)
+    supervised.child.wait(60)
     supervised.wait(lambda: not process.alive)
 
 
@@ -204,7 +204,7 @@ def test_one_supervisor_at_a_time(supervised: Supervised) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
     assert second.returncode == 1
     assert "another supervisor" in second.stderr

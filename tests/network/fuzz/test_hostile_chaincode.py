@@ -121,7 +121,7 @@ async def test_a_hostile_chaincode_harms_itself_alone(
                 assert answer.HasField("response")
         await server.stop(0)
         await network.chaincode.start(f"127.0.0.1:{network.chaincode_port}")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await client.process("get", "k")).response.payload != b"v":
                 await asyncio.sleep(0.1)
         await client.submit("put", "after", "1")

@@ -47,7 +47,7 @@ def mutate_json(value: Any, chance: Random, depth: int = 0) -> Any:
 
 
 async def ask(client: httpx.AsyncClient, method: str, path: str, **more: Any) -> httpx.Response:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answer = await client.request(method, path, **more)
     assert answer.status_code != WORST, (method, path, more, answer.text)
     return answer

@@ -310,6 +310,25 @@ async def who(call: Call) -> Answer:
     return str(id(call.stream)).encode()
 
 
+class Gate:
+    """Transactions wait before it until it is opened."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.opened = asyncio.Event()
+
+
+GATES: dict[bytes, Gate] = {}
+
+
+@function
+async def pass_gate(call: Call) -> Answer:
+    gate = GATES[call.args[0]]
+    gate.waiting += 1
+    await gate.opened.wait()
+    return b"passed"
+
+
 @function
 async def sleep(call: Call) -> Answer:
     await asyncio.sleep(float(call.args[0]))

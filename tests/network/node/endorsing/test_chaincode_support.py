@@ -45,7 +45,7 @@ async def register(client: Client, name: str, kind: int = ChaincodeMessage.REGIS
     payload = chaincode_pb2.ChaincodeID(name=name).SerializeToString()
     call = chaincode_shim_pb2_grpc.ChaincodeSupportStub(client.channel).Register()
     await call.write(ChaincodeMessage(type=kind, payload=payload))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         return str(await call.details())
 
 
@@ -63,7 +63,7 @@ async def network(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Net
 async def test_it_runs_transactions(network: Network) -> None:
     client = network.client("Alpha")
     dialler = Dialler(client)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             reply = await client.process("get", "nothing", chaincode="fresh")
             if reply.response.status == 200:
@@ -74,10 +74,10 @@ async def test_it_runs_transactions(network: Network) -> None:
     assert await client.evaluate("get", "fruit") == b"pear"
     assert await register(client, NAME) == f"duplicate chaincodeID: {NAME}"
     dialler.hang_up()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await client.process("get", "fruit")).response.status == 200:
             await asyncio.sleep(0.05)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await client.process("get", "fruit")).response.payload != b"pear":
             if dialler.over:  # it may come before the peer has seen the first one go
                 dialler = Dialler(client)

@@ -43,7 +43,7 @@ async def born_of(snapshot: Path, folder: Path, identity: bytes = ORG1) -> Ledge
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -286,7 +286,7 @@ async def test_no_block_is_committed_while_a_snapshot_is_made(
     ledger.snapshots.enable(tmp_path)
     ledger.snapshots.submit(3)
     await ledger.commit(as_ordered(blocks[3]))  # answers although the snapshot is not made
-    await asyncio.to_thread(held.begun.wait, 10)
+    await asyncio.to_thread(held.begun.wait, 60)
     with pytest.raises(SnapshotRefused, match="under processing"):
         ledger.snapshots.cancel(3)
     following = asyncio.create_task(ledger.commit(as_ordered(blocks[4])))
@@ -311,7 +311,7 @@ async def test_a_snapshot_that_stopping_interrupted_is_made_at_the_next_start(
     ledger = await replay(tmp_path / "ledger", read_ledger("behaviour")[:3])
     ledger.snapshots.enable(tmp_path)
     ledger.snapshots.submit(0)
-    await asyncio.to_thread(held.begun.wait, 10)
+    await asyncio.to_thread(held.begun.wait, 60)
     await ledger.close()
     assert not get_snapshot_folder(tmp_path, "ch", 2).exists()
     held.go.set()

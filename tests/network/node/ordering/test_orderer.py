@@ -323,7 +323,7 @@ class TestDeliver:
 
 
 async def read_number(stream: Any) -> int:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         answer = ab_pb2.DeliverResponse.FromString(await stream.read())
     return int(answer.block.header.number)
 
@@ -361,7 +361,7 @@ class TestMutualTls:
             running(consortium, tmp_path, **settings) as orderer,
             connected(consortium, orderer) as channel,
         ):
-            call = channel.stream_stream("/orderer.AtomicBroadcast/Broadcast")(timeout=5)
+            call = channel.stream_stream("/orderer.AtomicBroadcast/Broadcast")(timeout=60)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call.read()
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

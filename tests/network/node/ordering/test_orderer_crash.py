@@ -21,7 +21,7 @@ from tests.network.consortium import CHANNEL, Consortium, build_message
 from tests.ports import free_port
 
 ROUNDS = 4
-PATIENCE = 20
+PATIENCE = 120
 
 
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:

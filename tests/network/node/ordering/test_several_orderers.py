@@ -87,7 +87,7 @@ async def test_without_the_leader_nothing_is_ordered_and_everything_is_served(
         seek = build_seek(cluster.consortium.alice, at(0), at(1))
         assert await deliver(channel, seek) == ["block 0", "block 1", "SUCCESS"]
     await cluster.start(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await cluster.send(1) != ["SUCCESS"]:
             await asyncio.sleep(0.2)
     await cluster.settle(3)
@@ -130,7 +130,7 @@ class TestLeaderChange:
         await cluster.settle(2)
         await cluster.stop(0)
         await cluster.start(1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await cluster.send(1) != ["SUCCESS"]:
                 await asyncio.sleep(0.1)
         await cluster.settle(3)
@@ -154,7 +154,7 @@ class TestLeaderChange:
                 group.create_task(load(number))
             for order in ((1, 2, 0), (2, 0, 1), (0, 1, 2)):
                 before = cluster.chain(0).config.sequence
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(60):
                     while cluster.chain(order[0]).config.sequence == before:
                         if count_leaders(cluster) == 1:
                             await cluster.list_consenters(order[0], *order)
@@ -246,7 +246,7 @@ class TestJoining:
         forged.header.previous_hash = bytes(32)
         await cluster.running[2].registrar.remove(CHANNEL)
         chain = await cluster.running[2].registrar.join(forged)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not chain.failure:
                 await asyncio.sleep(0.02)
         assert "does not lead to the config block 1" in chain.failure
@@ -269,11 +269,11 @@ class TestJoining:
         try:
             await cluster.start(0)
             await cluster.running[0].registrar.join(cluster.build_genesis())
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not (await cluster.send(0))[0].startswith("SERVICE_UNAVAILABLE no Raft"):
                     await asyncio.sleep(0.05)
             await cluster.start(1)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while await cluster.send(0) != ["SUCCESS"]:
                     await asyncio.sleep(0.1)
         finally:
@@ -301,7 +301,7 @@ async def test_two_chains_are_not_joined_into_one(cluster: Cluster, tmp_path: Pa
     await cluster.start(1)
     assert await cluster.send(0) == ["SUCCESS"]
     chain = cluster.chain(1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not chain.failure:
             await asyncio.sleep(0.02)
     assert "does not follow this orderer's block 2" in chain.failure
@@ -320,7 +320,7 @@ async def test_a_full_disk_is_outwaited(cluster: Cluster, monkeypatch: pytest.Mo
     assert answer.startswith("SERVICE_UNAVAILABLE the orderer cannot store blocks")
     assert "disk is full" in chain.failure
     monkeypatch.setattr(chain._store, "append", append)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await cluster.send(1) != ["SUCCESS"]:
             await asyncio.sleep(0.1)
     assert chain.failure == ""

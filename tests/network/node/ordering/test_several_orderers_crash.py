@@ -15,7 +15,7 @@ from tests.network.cluster import Cluster, running_cluster
 from tests.network.consortium import build_message
 
 ROUNDS = 6
-PATIENCE = 30
+PATIENCE = 120
 
 
 async def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:

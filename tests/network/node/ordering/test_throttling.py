@@ -89,7 +89,15 @@ async def requests(taken: list[int]) -> AsyncIterator[bytes]:
 )
 async def test_only_a_client_with_a_certificate_is_held(rate: int, shows: bool, held: bool) -> None:
     certificate = make_org("Org1MSP").enrol_tls("client")[0] if shows else b""
-    throttle = Throttle(rate)
+    throttle, clock = Throttle(rate), Clock()
+    holding, released = asyncio.Event(), asyncio.Event()
+
+    async def wait(seconds: float) -> None:
+        holding.set()
+        await released.wait()
+        await clock.sleep(seconds)
+
+    throttle._clients = throttle._organizations = SharedRate(rate, 5.0, clock, wait)
     first = throttle.hold(lambda: certificate)
     if first is not None:
         await first()  # the second's only message
@@ -97,8 +105,11 @@ async def test_only_a_client_with_a_certificate_is_held(rate: int, shows: bool, 
     broadcast = Broadcast(lambda name: None, CollectorRegistry(), connections, throttle)
     answers = broadcast.serve(requests([]), Context(certificate))
     reading = asyncio.ensure_future(anext(answers))
-    done, _ = await asyncio.wait([reading], timeout=0.4)
-    assert (not done) == held
-    answer = ab_pb2.BroadcastResponse.FromString(await asyncio.wait_for(reading, 5))
+    if held:
+        await asyncio.wait_for(holding.wait(), 60)
+        assert not reading.done()
+        released.set()
+    answer = ab_pb2.BroadcastResponse.FromString(await asyncio.wait_for(reading, 60))
+    assert holding.is_set() == held
     assert answer.status == common_pb2.BAD_REQUEST
     await answers.aclose()  # type: ignore[attr-defined]

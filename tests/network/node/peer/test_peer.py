@@ -201,15 +201,15 @@ async def test_events_come_once_each_from_where_they_are_asked(network: Network)
     waiting = asyncio.ensure_future(anext(aiter(stream)))
     await asyncio.sleep(0.1)
     first = await client.submit("emit", "admitted", "1")
-    live = await asyncio.wait_for(waiting, 5)
+    live = await asyncio.wait_for(waiting, 60)
     assert (live.block_number, event_names(live)) == (first.block_number, ["admitted"])
     assert live.events[0].payload == b"1"
     assert live.events[0].chaincode_id == "demo"
     await client.submit("emit", "discharged", "2")
     replay = aiter(client.events(after=live.events[0].tx_id))
-    assert event_names(await asyncio.wait_for(anext(replay), 5)) == ["discharged"]
+    assert event_names(await asyncio.wait_for(anext(replay), 60)) == ["discharged"]
     again = aiter(client.events(start=first.block_number))
-    assert event_names(await asyncio.wait_for(anext(again), 5)) == ["admitted"]
+    assert event_names(await asyncio.wait_for(anext(again), 60)) == ["admitted"]
 
 
 async def test_a_chaincode_calls_another_and_itself_not(network: Network) -> None:

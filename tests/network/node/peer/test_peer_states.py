@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.network, pytest.mark.asyncio(loop_scope="module")]
 
 ALPHA, BETA, ORDERER = "peer0.alpha.example", "peer0.beta.example", "orderer0.office.example"
 ANY = Definition(policy="OR('AlphaMSP.peer','BetaMSP.peer')")
-PATIENCE = 30
+PATIENCE = 120
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -41,7 +41,7 @@ async def test_it_waits_for_a_process_that_ends_however_it_ends(tmp_path: Path) 
     assert not waiting.done()
     holder.kill()
     await holder.wait()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 60)
     lock.release()
 
 

@@ -52,7 +52,7 @@ async def ask(port: int, org: Org, client: tuple[bytes, bytes] | None, request: 
     certificate, key = client or (None, None)
     credentials = grpc.ssl_channel_credentials(org.tls_root, key, certificate)
     async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
-        return await channel.unary_unary(METHOD)(request, timeout=5)
+        return await channel.unary_unary(METHOD)(request, timeout=60)
 
 
 def make_tls(org: Org, **changes: Any) -> ServerTls:

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ class Probe:
     def __init__(self) -> None:
         self.received = 0
         self.sent = 0
+        self.waiting = 0
         self.cancelled = asyncio.Event()
         self.release = asyncio.Event()
 
@@ -33,6 +34,7 @@ class Probe:
         if request == b"fail":
             raise RuntimeError("secret")
         if request == b"wait":
+            self.waiting += 1
             try:
                 await self.release.wait()
             except asyncio.CancelledError:
@@ -62,6 +64,13 @@ class Probe:
         del requests
         while (message := await context.read()) is not grpc.aio.EOF:
             await context.write(message * 2)
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Return when it has happened."""
+    async with asyncio.timeout(60):
+        while not happened():
+            await asyncio.sleep(0.01)
 
 
 def build_handlers(probe: Probe) -> list[Any]:
@@ -139,14 +148,18 @@ async def test_metadata_reaches_the_handler_decoded() -> None:
 
 async def test_deadline_and_cancellation_end_the_handler() -> None:
     async with serving() as (probe, _, channel):
-        error = await fail(echo(channel, b"wait", timeout=0.1))
-        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        await asyncio.wait_for(probe.cancelled.wait(), 5)
+        for seconds in (0.1, 2.0, 20.0):
+            error = await fail(echo(channel, b"wait", timeout=seconds))
+            assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            if probe.waiting:
+                break  # it was there before its time was over
+        await asyncio.wait_for(probe.cancelled.wait(), 60)
         probe.cancelled.clear()
+        probe.waiting = 0
         call = echo(channel, b"wait")
-        await asyncio.sleep(0.1)
+        await until(lambda: probe.waiting == 1)
         call.cancel()
-        await asyncio.wait_for(probe.cancelled.wait(), 5)
+        await asyncio.wait_for(probe.cancelled.wait(), 60)
 
 
 async def test_a_client_that_does_not_read_is_not_sent_to() -> None:
@@ -156,7 +169,7 @@ async def test_a_client_that_does_not_read_is_not_sent_to() -> None:
         await asyncio.sleep(0.5)
         assert probe.sent < 50
         call.cancel()
-        await asyncio.wait_for(probe.cancelled.wait(), 5)
+        await asyncio.wait_for(probe.cancelled.wait(), 60)
 
 
 async def test_a_handler_that_does_not_read_is_not_fed() -> None:
@@ -173,7 +186,7 @@ async def test_a_handler_that_does_not_read_is_not_fed() -> None:
         await asyncio.sleep(1.0)
         assert sent < QUEUED + 30
         probe.release.set()
-        assert await asyncio.wait_for(call, 20) == b"60"
+        assert await asyncio.wait_for(call, 60) == b"60"
         assert server.port
 
 
@@ -195,7 +208,7 @@ async def test_limits_of_calls_and_of_sizes() -> None:
         channel,
     ):
         busy = [asyncio.ensure_future(echo(channel, b"wait")) for _ in range(2)]
-        await asyncio.sleep(0.1)
+        await until(lambda: probe.waiting == 2)
         error = await fail(echo(channel, b"third"))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         probe.release.set()
@@ -209,13 +222,13 @@ async def test_limits_of_calls_and_of_sizes() -> None:
 async def test_a_stopping_server_lets_calls_end() -> None:
     async with serving() as (probe, server, channel):
         call = asyncio.ensure_future(echo(channel, b"wait"))
-        await asyncio.sleep(0.1)
-        stopping = asyncio.ensure_future(server.stop(5))
+        await until(lambda: probe.waiting == 1)
+        stopping = asyncio.ensure_future(server.stop(60))
         await asyncio.sleep(0.1)
         assert not stopping.done()
         probe.release.set()
         assert await call == b"wait"
-        await asyncio.wait_for(stopping, 3)
+        await asyncio.wait_for(stopping, 60)
 
 
 async def test_what_a_call_held_is_gone_without_the_collector() -> None:
@@ -243,7 +256,7 @@ async def test_one_that_pings_without_end_is_thrown_out() -> None:
         serving(limits=Limits(min_ping_interval=60)) as (_, server, _),
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel,
     ):
-        error = await fail(asyncio.wait_for(echo(channel, b"wait"), 20))
+        error = await fail(asyncio.wait_for(echo(channel, b"wait"), 60))
         assert "too_many_pings" in error.details() or "ENHANCE" in error.details()
 
 
