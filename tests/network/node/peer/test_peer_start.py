@@ -13,9 +13,11 @@ from fabric_protos.gateway import gateway_pb2, gateway_pb2_grpc
 from fabric_protos.peer import peer_pb2_grpc, proposal_pb2
 
 from network.node.peer.peer import Peer
+from network.node.peer.settings import read_limits
 from network.node.serving.limits import ConcurrencyLimits
 from network.node.serving.logs import LogSpec
 from network.node.serving.settings import Settings, SettingsError
+from tests.network.node.scripted_chaincode import GATES, Gate
 from tests.simulator import Network, running_network
 
 pytestmark = pytest.mark.network
@@ -36,7 +38,7 @@ async def test_client_certificates_are_asked_for_and_follow_the_channel(tmp_path
         async with grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(roots)) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await peer_pb2_grpc.EndorserStub(channel).ProcessProposal(
-                    proposal_pb2.SignedProposal(), timeout=5
+                    proposal_pb2.SignedProposal(), timeout=60
                 )
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
@@ -89,15 +91,19 @@ async def test_calls_beyond_the_limit_are_refused(tmp_path: Path) -> None:
     ) as network:
         await network.deploy()
         client = network.client("Alpha")
-        busy = [asyncio.ensure_future(client.evaluate("sleep", "0.5")) for _ in range(2)]
-        await asyncio.sleep(0.2)
+        gate = GATES[b"limit"] = Gate()
+        busy = [asyncio.ensure_future(client.evaluate("pass_gate", "limit")) for _ in range(2)]
+        async with asyncio.timeout(60):
+            while gate.waiting < 2:
+                await asyncio.sleep(0.01)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.evaluate("echo", "third")
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert caught.value.details() == (
             "too many requests for /gateway.Gateway, exceeding concurrency limit (2)"
         )
-        assert await asyncio.gather(*busy) == [b"awake", b"awake"]
+        gate.opened.set()
+        assert await asyncio.gather(*busy) == [b"passed", b"passed"]
         assert await client.evaluate("echo", "fourth") == b"fourth"
 
 
@@ -138,3 +144,14 @@ async def test_without_a_gateway(tmp_path: Path) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Evaluate(gateway_pb2.EvaluateRequest())
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_the_memory_for_calls_is_set_as_everything_is() -> None:
+    usual = read_limits(Settings("core", {}))
+    assert (usual.max_held_connection, usual.max_held_total) == (256 << 20, 512 << 20)
+    environment = {"CORE_PEER_LIMITS_MEMORY_CONNECTION": "8 MB"}
+    section = {"peer": {"limits": {"memory": {"connection": "1 GB", "total": "64m"}}}}
+    limits = read_limits(Settings("core", section, environment, None))
+    assert (limits.max_held_connection, limits.max_held_total) == (8 << 20, 64 << 20)
+    with pytest.raises(SettingsError, match=r"peer\.limits\.memory\.total must be a size"):
+        read_limits(Settings("core", {"peer": {"limits": {"memory": {"total": "much"}}}}))
