@@ -188,6 +188,12 @@ class _Reader:
             )
         if self.dialect is Dialect.PCF:
             return self._widened(root, base, path)
+        if stated is None and self.dialect is Dialect.STRICT and _CONDITIONS & root.keys():
+            # HL7's own R4 examples write so to name whom the consent is for, and whom it is not.
+            raise AmbiguousConsent(
+                f"{path}.type: missing, so that it may as well name what Consent.policyRule leaves "
+                "out; state permit or deny, or choose the dialect that the author meant (leap, pcf)"
+            )
         return Directive(base, self.provisions.read_rule(root, path, base, FhirVersion.R4))
 
     def _widened(self, root: Mapping[str, Any], base: Effect, path: str) -> Directive:
@@ -227,6 +233,9 @@ class _Reader:
             rule = replace(directive.rule, purposes=(codes.PAYMENT,))
             directive = replace(directive, rule=rule)
         return replace(directive, policies=listed)
+
+
+_CONDITIONS = elements.PROVISION_R4 - {"id", "extension", "type", "period", "provision"}
 
 
 def read_version(resource: Mapping[str, Any]) -> FhirVersion:

@@ -225,9 +225,26 @@ class TestDialects:
         ],
     )
     def test_the_base_from_the_policy_rule(self, policy: str, effect: Effect) -> None:
-        for provision in (None, {"purpose": purposes("TREAT")}):
+        for provision in (
+            None,
+            {"period": {"end": "2030"}, "provision": [{"purpose": purposes("HMARKT")}]},
+            {"type": effect.value, "purpose": purposes("TREAT")},
+        ):
             resource = r4(provision, policyRule=rule_code(policy))
             assert read(resource).decision is effect
+
+    @pytest.mark.parametrize("policy", ["OPTIN", "OPTOUT"])
+    @pytest.mark.parametrize("dialect", Dialect)
+    def test_conditions_without_a_type_beside_a_policy_rule(
+        self, policy: str, dialect: Dialect
+    ) -> None:
+        """Whom they let in or leave out is not said; HL7's examples write so and mean both."""
+        resource = r4({"purpose": purposes("TREAT")}, policyRule=rule_code(policy))
+        if dialect is Dialect.STRICT:
+            with pytest.raises(AmbiguousConsent, match=r"provision\.type: missing.*leap, pcf"):
+                read(resource)
+        else:
+            assert normalise(resource, HANDLES, dialect=dialect).directive.rule.purposes
 
     def test_emergency_only(self) -> None:
         directive = read(r4(policyRule=rule_code("EMRGONLY")))
