@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from admin.cli.claiming.answers import AnswerFile, control_number, write_text
+from admin.cli.claiming.answers import (
+    AnswerFile,
+    control_number,
+    validate_target,
+    write_text,
+)
 from admin.cli.context import Context
 from admin.errors import ExitCode
 
@@ -108,10 +113,12 @@ class X12Desk:
 class ClaimAnswers:
     """The 277CA of a submission's 837s: an interchange a file, written as claims are answered for.
 
-    No more than `AT_ONCE` answers wait: of an 837 with more claims a set has several answers.
+    Raises FaultError before anything is sent: the file cannot be written. No more than `AT_ONCE`
+    answers wait: of an 837 with more claims a set has several answers.
     """
 
     def __init__(self, context: Context, target: str) -> None:
+        validate_target(target)
         self._context = context
         self._target = target
         self._expected: dict[str, Told837] = {}

@@ -3,7 +3,7 @@
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from admin.errors import input_error
 
@@ -23,6 +23,34 @@ def write_text(target: str, text: str) -> None:
     write_file(Path(target), text.encode(), secret=True)
 
 
+def open_partial(target: str) -> TextIO:
+    """A file beside the target that only its owner reads; `put_in_place` makes it the target."""
+    partial = _partial_of(target)
+    partial.unlink(missing_ok=True)
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    return os.fdopen(handle, "w", encoding="utf-8")
+
+
+def put_in_place(target: str) -> None:
+    """What `open_partial` gave, closed by now, is the target."""
+    _partial_of(target).replace(target)
+
+
+def validate_target(target: str) -> None:
+    """Raise FaultError if nothing can be written there: to be asked before anything is sent."""
+    folder = Path(target).parent
+    if not folder.is_dir() or Path(target).is_dir() or not os.access(folder, os.W_OK):
+        raise input_error(
+            "nothing can be written there; nothing was sent",
+            "name a file in a folder that is there and yours",
+            target,
+        )
+
+
+def _partial_of(target: str) -> Path:
+    return Path(target).with_name(f".{Path(target).name}.partial")
+
+
 class AnswerFile:
     """Interchanges that are written set by set, each held by its guide; `close` puts them in place.
 
@@ -30,11 +58,8 @@ class AnswerFile:
     """
 
     def __init__(self, target: str) -> None:
-        self._target = Path(target)
-        self._partial = self._target.with_name(f".{self._target.name}.partial")
-        self._partial.unlink(missing_ok=True)
-        handle = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self._stream = os.fdopen(handle, "w", encoding="utf-8")
+        self._target = target
+        self._stream = open_partial(target)
         self._envelope: Envelope | None = None
         self._sets = 0
         self.interchanges = 0
@@ -64,7 +89,7 @@ class AnswerFile:
             raise input_error(
                 f"the guide would refuse what was to be written: {faults[0].tell()}",
                 "correct the claim; the file was not written",
-                str(self._target),
+                self._target,
                 tuple(fault.tell() for fault in faults),
             )
         self._sets += 1
@@ -76,7 +101,7 @@ class AnswerFile:
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self._stream.close()
-        self._partial.replace(self._target)
+        put_in_place(self._target)
 
     def _end(self) -> None:
         if self._envelope is not None:

@@ -2,11 +2,11 @@
 
 import csv
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from admin.cli.claiming.answers import open_partial, put_in_place, validate_target
 from admin.cli.claiming.views import code_of, loud_findings
 from admin.errors import input_error
 
@@ -31,6 +31,8 @@ class Report:
         self._rows = 0
         if target is not None and Path(target).suffix not in (".csv", ".json"):
             raise input_error("a report is a .csv or a .json file", "name it so", target)
+        if target is not None:
+            validate_target(target)
 
     def add(self, results: "Sequence[Submitted]") -> None:
         """The file has one more row for each result; only its owner reads it."""
@@ -53,21 +55,14 @@ class Report:
         stream = self._open(self._target)
         stream.write("" if self._target.endswith(".csv") else "\n]\n")
         stream.close()
-        _partial_of(self._target).replace(self._target)
+        put_in_place(self._target)
 
     def _open(self, target: str) -> TextIO:
         if self._stream is None:
-            partial = _partial_of(target)
-            partial.unlink(missing_ok=True)
-            handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            self._stream = os.fdopen(handle, "w", encoding="utf-8")
+            self._stream = open_partial(target)
             header = ",".join(FIELDS) + "\n"
             self._stream.write(header if target.endswith(".csv") else "[\n")
         return self._stream
-
-
-def _partial_of(target: str) -> Path:
-    return Path(target).with_name(f".{Path(target).name}.partial")
 
 
 def row_of(one: "Submitted") -> dict[str, Any]:

@@ -138,8 +138,9 @@ class Claims:
 
         in_turn = _in_turn(told)
         found = [one for done in await _gather(starmap(send, enumerate(chunks))) for one in done]
+        numbers = {one.where: one.number[-1] for one in plain}
         for where, failure in (left_out or {}).items():
-            done = _left_out(where, failure, self._msp_id)
+            done = _left_out(where, numbers[where], failure, self._msp_id)
             told([done])
             progress(1)
             found.append(done)
@@ -501,7 +502,7 @@ def _corrects(source: ClaimSource) -> bool:
     return source.frequency != ORIGINAL
 
 
-def _left_out(where: str, failure: FaultError, payer: str) -> Submitted:
+def _left_out(where: str, number: str, failure: FaultError, payer: str) -> Submitted:
     fault = failure.fault
     return Submitted(
         where=where,
@@ -510,6 +511,7 @@ def _left_out(where: str, failure: FaultError, payer: str) -> Submitted:
         room=Room.OWN,
         result=SubmissionResult("", error=f"{fault.code}: {fault.message}"),
         sent=False,
+        number=number,
         unknown=isinstance(failure, UnknownReferenceError),
     )
 

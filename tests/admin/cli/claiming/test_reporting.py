@@ -57,3 +57,10 @@ def test_without_a_target_nothing_is_written(tmp_path: Path) -> None:
     report.add([TAKEN])
     report.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_sent(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(FaultError, match="nothing was sent"):
+        Report(str(tmp_path / "nowhere" / "report.csv"))
