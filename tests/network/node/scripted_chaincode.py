@@ -127,7 +127,7 @@ class ScriptedChaincode(chaincode_shim_pb2_grpc.ChaincodeServicer):  # type: ign
         args = list(chaincode_pb2.ChaincodeInput.FromString(message.payload).args)
         call = Call(stream, message, args[1:])
         kind, response = ChaincodeMessage.COMPLETED, Response(status=200)
-        name = args[0].decode() if args else "nothing"
+        name = args[0].decode(errors="replace") if args else "nothing"
         try:
             answer = await FUNCTIONS[name](call)
             if isinstance(answer, bytes):
@@ -136,6 +136,8 @@ class ScriptedChaincode(chaincode_shim_pb2_grpc.ChaincodeServicer):  # type: ign
                 response = answer
         except Refusal as refusal:
             response = Response(status=500, message=str(refusal))
+        except (LookupError, TypeError, ValueError) as fault:
+            response = Response(status=500, message=f"no such call: {type(fault).__name__}")
         payload = response.SerializeToString()
         if name == "broken":
             kind, payload = ChaincodeMessage.ERROR, b"it broke"
