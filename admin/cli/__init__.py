@@ -5,6 +5,16 @@ is quick and opens nothing. Shared options are in `frame`, what commands know ab
 surroundings is in `context`.
 """
 
-from admin.cli.root import main
+import sys
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Runs the command line of this process and exits; see `root.main`."""
+    try:
+        from admin.cli.root import main as run
+    except KeyboardInterrupt:  # nobody is there yet to tell it
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+    run()

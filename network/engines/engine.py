@@ -48,8 +48,10 @@ class NodeStatus:
         kind: `orderer`, `peer`, `ca`, `chaincode` or a service's kind.
         organization: whose it is.
         address: where it serves.
-        state: `running`, `waiting` to be started again, or `stopped`.
-        healthy: what it says of itself; None when it was not asked or has no such page.
+        state: `running`, `starting`, `waiting` to be started again, `stopped`, or `foreign` where
+            another program answers at its address.
+        healthy: what it says of itself, False when it does not answer; None when it was not asked
+            or has no such page.
         heights: number of blocks by channel.
         pid: its process, where the engine knows one.
         restarts: how often it was started again.

@@ -19,6 +19,7 @@ from network.engines.ports import answers
 from network.engines.processplan import NodeState, Service
 from network.topology.values import Node, NodeKind, Organization
 
+FOREIGN = "foreign"  # somebody else's program listens there
 PATIENCE = 5.0  # seconds for a node's answer
 
 
@@ -65,12 +66,16 @@ async def _node_status(
             heights = await _heights(surroundings, node)
         except (ClientError, OSError, ValueError) as failure:
             note = next(iter(str(failure).splitlines()), type(failure).__name__)
+            healthy = None if node.kind is NodeKind.CA else False
+    place = _state(serving, state)
+    if place == FOREIGN:
+        heights, healthy, note = {}, None, "another program answers at its address"
     status = NodeStatus(
         name=node.fqdn,
         kind=node.kind.value,
         organization=node.organization.name,
         address=node.address,
-        state=_state(serving, state),
+        state=place,
         healthy=healthy,
         heights=heights,
         certificate_expires=get_expiry(_certificate(layout, node)),
@@ -155,7 +160,7 @@ def _with_process(status: NodeStatus, state: NodeState | None) -> NodeStatus:
 def _state(serving: bool, state: NodeState | None) -> str:
     if state is None or state.process is None or not state.process.alive:
         if serving:
-            return "foreign"  # somebody else's program listens there
+            return FOREIGN
         return "stopped" if state is None else "waiting"
     return "running" if serving else "starting"
 
