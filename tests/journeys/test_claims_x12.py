@@ -120,7 +120,7 @@ def paid(desk: Care, said: tuple[str, ...], write: Write) -> tuple[str, str]:
     """Two claims of an 837, decided one after the other and paid under one trace."""
     done = desk.result(
         "claim", "submit", write("way.837", "WAY-1", "WAY-2"), *said, "--facts", "x12-card.json",
-        "--payer", "UnitedPayer", "--ack", "way.999", *BILLING,
+        "--payer", "UnitedPayer", "--ack", "way.999", "--claim-ack", "way.277ca", *BILLING,
     )  # fmt: skip
     assert [one["status"] for one in done] == ["accepted", "accepted"]
     assert {one["room"] for one in done} == {"shared"}
@@ -135,6 +135,9 @@ def paid(desk: Care, said: tuple[str, ...], write: Write) -> tuple[str, str]:
 
 def test_an_837_comes_back_as_a_balanced_835(desk: Care, paid: tuple[str, str]) -> None:
     assert "AK9*A*1*1*1~" in (desk.folder / "way.999").read_text()
+    answer = (desk.folder / "way.277ca").read_text()
+    assert [f"REF*1K*{claim}~" in answer for claim in paid] == [True, True]
+    assert (answer.count("STC*A2:20:PR*"), "QTY*90*2~" in answer) == (2, True)
     desk.run(
         "claim", "remit", "--trace", "EFT-WAY", "--profile", "partner.yaml", "-o", "way.835",
         *DECIDER,
