@@ -119,7 +119,7 @@ class Transaction:
 
 
 class ContractChaincode:
-    """Contracts in one namespace, as a `response.Chaincode`."""
+    """Contracts in one namespace, as a `interface.Chaincode`."""
 
     def __init__(
         self, contracts: Iterable[Contract], *, title: str = "chaincode", version: str = "1.0"

@@ -19,7 +19,7 @@ from network.client.endpoint import Endpoint
 from network.client.errors import UNREACHABLE, EventsError, NodeError
 from network.client.network import Network
 from network.client.peer import PeerClient
-from network.client.session import Signing
+from network.rules.identity.identity import Signing
 
 DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before the stream is opened again; the last one repeats."""

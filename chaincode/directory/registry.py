@@ -57,14 +57,6 @@ async def meet(ctx: Context, handle: str) -> None:
     )
 
 
-async def organization(ctx: Context, msp_id: str) -> Organization:
-    """The active member with this MSP id. Raises NotFound."""
-    found = await find_organization(ctx, msp_id)
-    if found is None:
-        raise NotFound("no such organisation in the consortium")
-    return found
-
-
 async def find_organization(ctx: Context, msp_id: str) -> Organization | None:
     """The active member with this MSP id, None if there is none."""
     found = await ORGANIZATIONS.get(ctx, msp_id) if msp_id else None

@@ -27,7 +27,6 @@ from chaincode.directory.model import (
     Capacity,
     Delegation,
     DelegationRequest,
-    EncryptionKey,
     KeyPublication,
     Organization,
     OrganizationRole,
@@ -245,11 +244,6 @@ def validate_apart(publication: KeyPublication, signing: x509.Certificate) -> No
     own = signing.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if own == publication.public_key:
         raise InvalidArgument("publication.publicKey: the caller's signing key; use another")
-
-
-def is_usable(key: EncryptionKey, now: datetime) -> bool:
-    """Whether data may be sealed to the key at `now`."""
-    return key.retired_at is None and now <= key.not_after
 
 
 def narrowed(delegation: Delegation, held: Delegation) -> Delegation:

@@ -7,7 +7,6 @@ and one task.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,8 +14,6 @@ import grpc
 
 from chaincode.shim.handler import Message
 from chaincode.shim.session import MAX_MESSAGE_BYTES, Capacity, Observer, Session
-
-logger = logging.getLogger("chaincode.shim.streams")
 
 FLUSH_SECONDS = 2.0
 """How long the last messages may take to leave when a stream ends."""

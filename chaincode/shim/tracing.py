@@ -42,11 +42,11 @@ class Traced:
         self._failed = trace.StatusCode.ERROR
 
     async def init(self, stub: Stub) -> Response:
-        """See `response.Chaincode`."""
+        """See `interface.Chaincode`."""
         return await self._trace(self._inner.init, stub)
 
     async def invoke(self, stub: Stub) -> Response:
-        """See `response.Chaincode`."""
+        """See `interface.Chaincode`."""
         return await self._trace(self._inner.invoke, stub)
 
     async def _trace(self, answer: Callable[[Stub], Awaitable[Response]], stub: Stub) -> Response:

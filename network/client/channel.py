@@ -79,12 +79,6 @@ async def get_config(peer: PeerClient, channel_id: str) -> Any:
     return configtx_pb2.Config.FromString(raw)
 
 
-async def get_config_block(peer: PeerClient, channel_id: str) -> Any:
-    """The channel's latest configuration block (`common.Block`), as the peer has it."""
-    raw = await peer.query("cscc", [b"GetConfigBlock", channel_id.encode()], channel_id=channel_id)
-    return common_pb2.Block.FromString(raw)
-
-
 async def get_block(peer: PeerClient, channel_id: str, number: int) -> Any:
     """One block (`common.Block`) with the peer's validation codes in its metadata."""
     arguments = [b"GetBlockByNumber", channel_id.encode(), str(number).encode()]

@@ -23,13 +23,13 @@ from google.protobuf.message import DecodeError
 from network.client import channel
 from network.client.channel import BlockSource
 from network.client.errors import ClientError, CommitStatusError, GatewayError
-from network.client.session import Signing
 from network.rules.channel.config import ChannelConfig, InvalidConfig
 from network.rules.channel.configtx import (
     RefusedUpdate,
     authorize_update,
     build_update_envelope,
     compute_update,
+    sign_update,
 )
 from network.rules.channel.signing import (
     Requirement,
@@ -46,6 +46,7 @@ from network.rules.envelope import (
     build_signature_header,
     open_envelope,
 )
+from network.rules.identity.identity import Signing
 from network.rules.ordering.consenters import InvalidConsensus, validate_consensus
 from network.rules.ordering.maintenance import IllegalTransition, validate_transition
 
@@ -116,10 +117,7 @@ class Proposal:
         """The proposal with one more signature; as it is where this signer has signed already."""
         if any(self._creator(one) == signer.creator for one in self.signatures):
             return self
-        header = build_signature_header(signer.creator, secrets.token_bytes(NONCE_BYTES))
-        signature = configtx_pb2.ConfigSignature(
-            signature_header=header, signature=signer.sign(header + self.update)
-        )
+        signature = sign_update(signer, self.update, secrets.token_bytes(NONCE_BYTES))
         return Proposal(self.channel_id, self.update, (*self.signatures, signature))
 
     def judge(self, config: ChannelConfig) -> list[Requirement]:

@@ -9,8 +9,9 @@ from network.client.commit import Commit, open_commit
 from network.client.endpoint import Endpoint
 from network.client.network import Network
 from network.client.proposal import Proposal, open_proposed
-from network.client.session import Deadlines, OfflineIdentity, Session, Signing
+from network.client.session import Deadlines, OfflineIdentity, Session
 from network.client.transaction import Transaction, open_prepared
+from network.rules.identity.identity import Signing
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from network.client.calls import translate
 from network.client.endpoint import Connection, Endpoint
 from network.client.errors import NodeError, SubmitError
 from network.client.seek import Seek, once, open_deliver, seek_envelope
-from network.client.session import Signing
+from network.rules.identity.identity import Signing
 
 
 @dataclass(slots=True)

@@ -24,8 +24,8 @@ from network.client.calls import translate
 from network.client.endpoint import Connection, Endpoint
 from network.client.errors import NodeError, ProposalRefusedError
 from network.client.seek import Seek, once, open_deliver, seek_envelope
-from network.client.session import Signing
 from network.rules.envelope import NONCE_BYTES
+from network.rules.identity.identity import Signing
 from network.rules.proposal import build_proposal
 
 

@@ -12,13 +12,13 @@ from fabric_protos.orderer import ab_pb2
 
 from network.client.calls import translate
 from network.client.errors import EventsError
-from network.client.session import Signing
 from network.rules.envelope import (
     NONCE_BYTES,
     build_channel_header,
     build_payload,
     build_signature_header,
 )
+from network.rules.identity.identity import Signing
 
 NEWEST = -1
 FOREVER = (1 << 64) - 1

@@ -1,26 +1,10 @@
 """What every stage of a journey shares: the calls, who signs, and the deadlines."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from network.client.calls import GatewayCalls
 from network.client.errors import UnsignedError
-
-
-class Signing(Protocol):
-    """Who a client acts as: an identity, and a function that signs for it.
-
-    `rules.identity.identity.Signer` is one; a signer that asks a hardware module is another.
-    """
-
-    @property
-    def creator(self) -> bytes:
-        """The serialised identity (`msp.SerializedIdentity`)."""
-        ...
-
-    def sign(self, data: bytes) -> bytes:
-        """A low-S DER ECDSA signature over SHA-256 of `data`."""
-        ...
+from network.rules.identity.identity import Signing
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,6 @@ from network.topology.quantities import parse_size
 from network.topology.wording import suggest
 from network.topology.yamllines import Document
 
-_ROLE_PRINCIPAL = msp_principal_pb2.MSPPrincipal.ROLE
-
 
 def check_document(document: Document) -> None:
     """Add a mistake for everything in the document that contradicts something else in it."""

@@ -14,10 +14,10 @@ from network.rules.channel.config import ChannelConfig
 from network.rules.envelope import MalformedMessage, open_envelope
 from network.rules.identity.identity import IdentityError, verify_signature
 from network.rules.policy.evaluation import PolicyUnsatisfied
+from network.rules.policy.manager import BLOCK_VALIDATION
 from network.rules.state.rwset import MalformedRwset, open_rwset
 from network.rules.transaction import open_response_payload, open_transaction
 
-BLOCK_VALIDATION = "/Channel/Orderer/BlockValidation"
 VALID = 0
 FILTER_SLOT = 2
 

@@ -37,6 +37,7 @@ from network.rules.channel.configtx import NoDifference, RefusedUpdate, apply_up
 from network.rules.channel.signing import Requirement, Signature
 from network.rules.identity.identity import Identity, IdentityError, Signer, serialize_identity
 from network.rules.identity.principals import role_principal
+from network.rules.policy.manager import CHANNEL_WRITERS
 from network.topology.mspfolder import InvalidMspFolder, load_signer
 from network.topology.values import Node, NodeKind
 
@@ -391,7 +392,7 @@ def _may_write(config: ChannelConfig, signer: Signer) -> bool:
         identity = config.msps.identity(signer.creator)
     except IdentityError:
         return False
-    return config.policies.get("/Channel/Writers").check_identities([identity])
+    return config.policies.get(CHANNEL_WRITERS).check_identities([identity])
 
 
 def _worst(first: GatewayError | None, second: GatewayError) -> GatewayError:

@@ -18,8 +18,8 @@ from google.protobuf.message import DecodeError
 from network.node.endorsing.acl import AccessControl, AccessDenied
 from network.node.ledger.channel import PeerChannel
 from network.node.ledger.snapshot_requests import SnapshotRefused, SnapshotRequests
-from network.node.serving.deliver import get_expiry
 from network.rules.envelope import SignedData
+from network.rules.identity.identity import read_expiry
 
 
 class SnapshotService(snapshot_pb2_grpc.SnapshotServicer):  # type: ignore[misc]
@@ -77,7 +77,7 @@ class SnapshotService(snapshot_pb2_grpc.SnapshotServicer):  # type: ignore[misc]
         if not request.HasField("signature_header"):
             raise SnapshotRefused("missing signature header")
         creator = request.signature_header.creator
-        ends = get_expiry(creator)
+        ends = read_expiry(creator)
         if ends is not None and datetime.now(UTC) > ends:
             raise SnapshotRefused("client identity expired")
         caller = SignedData(signed.request, creator, signed.signature)

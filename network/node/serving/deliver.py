@@ -31,7 +31,7 @@ from network.rules.blocks.seek import (
 )
 from network.rules.channel.config import ChannelConfig
 from network.rules.envelope import SignedData, parse_message
-from network.rules.identity.identity import IdentityError, read_identity
+from network.rules.identity.identity import read_expiry
 from network.rules.policy.evaluation import PolicyUnsatisfied
 from network.rules.wire import encode_field, encode_varint
 
@@ -179,7 +179,7 @@ class _Session:
         self._source = source
         self._form = form
         self._judged: int | None = None
-        self._ends = get_expiry(self._signed.identity) if checks_expiry else None
+        self._ends = read_expiry(self._signed.identity) if checks_expiry else None
 
     def validate(self) -> None:
         """Raises SeekRefused FORBIDDEN when the reader may not read (any more)."""
@@ -213,15 +213,6 @@ async def _wait_for_block(seek: Seek, source: DeliverSource, number: int) -> Non
 def _validate_ready(seek: Seek, source: DeliverSource) -> None:
     if source.failure and not seek.is_best_effort:
         raise SeekRefused(common_pb2.SERVICE_UNAVAILABLE, source.failure)
-
-
-def get_expiry(creator: bytes) -> datetime | None:
-    """When the creator's certificate ends; None for an identity without a readable certificate
-    (common/crypto/expiration.go: what cannot be read does not expire, other checks refuse it)."""
-    try:
-        return read_identity(creator).not_after
-    except IdentityError:
-        return None
 
 
 async def send_block(block: bytes, source: DeliverSource, reader: SignedData) -> bytes:

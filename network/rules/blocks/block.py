@@ -26,6 +26,7 @@ from network.rules.envelope import (
     open_envelope,
     parse_message,
 )
+from network.rules.identity.identity import Signing
 from network.rules.policy.evaluation import PolicyUnsatisfied
 
 METADATA_SLOTS = 5
@@ -42,17 +43,6 @@ class ChainTip:
 
     number: int
     hash: bytes
-
-
-class BlockSigner(Protocol):
-    """The orderer's identity and key (network.rules.identity.identity.Signer is one)."""
-
-    @property
-    def creator(self) -> bytes:
-        """SerializedIdentity bytes."""
-
-    def sign(self, data: bytes) -> bytes:
-        """A low-S signature over `data`."""
 
 
 class SignaturePolicy(Protocol):
@@ -112,7 +102,7 @@ def build_block(number: int, previous_hash: bytes, envelopes: Sequence[bytes]) -
 
 
 def sign_block(
-    block: Any, last_config: int, signer: BlockSigner, nonce: bytes, consenter_metadata: bytes = b""
+    block: Any, last_config: int, signer: Signing, nonce: bytes, consenter_metadata: bytes = b""
 ) -> None:
     """Fill SIGNATURES and LAST_CONFIG of `block` in place.
 

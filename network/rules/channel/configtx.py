@@ -25,7 +25,7 @@ from network.rules.envelope import (
     build_signature_header,
     open_envelope,
 )
-from network.rules.identity.identity import Signer
+from network.rules.identity.identity import Signing
 from network.rules.policy.evaluation import Policy, PolicyUnsatisfied
 
 __all__ = [
@@ -138,7 +138,7 @@ def validate_successor(current: ChannelConfig, following: ChannelConfig) -> None
                 )
 
 
-def sign_update(signer: Signer, update: bytes, nonce: bytes) -> configtx_pb2.ConfigSignature:
+def sign_update(signer: Signing, update: bytes, nonce: bytes) -> configtx_pb2.ConfigSignature:
     """Return the signature of one administrator under ConfigUpdate bytes."""
     header = build_signature_header(signer.creator, nonce)
     return configtx_pb2.ConfigSignature(

@@ -19,10 +19,9 @@ from network.rules.lifecycle.collections import build_implicit_collection
 from network.rules.lifecycle.definitions import ChaincodeDefinition
 from network.rules.lifecycle.errors import LifecycleError
 from network.rules.lifecycle.names import LIFECYCLE
+from network.rules.lifecycle.policies import lifecycle_policy
 from network.rules.lifecycle.states import implicit_collection_org
-from network.rules.policy.dsl import n_of_members
 from network.rules.policy.evaluation import MalformedPolicy
-from network.rules.policy.manager import LIFECYCLE_ENDORSEMENT
 
 GetDefinition = Callable[[str], ChaincodeDefinition | None]
 """The committed definition of a chaincode by name."""
@@ -103,19 +102,8 @@ def _get_chaincode_policy(
     name: str, get_definition: GetDefinition, config: ChannelConfig
 ) -> SignaturePolicyEnvelope:
     if name == LIFECYCLE:
-        return _get_lifecycle_policy(config)
+        return _convert(lifecycle_policy(config), config)
     return _convert(_get_defined(name, get_definition, config).validation_parameter, config)
-
-
-def _get_lifecycle_policy(config: ChannelConfig) -> SignaturePolicyEnvelope:
-    policy = config.find_policy(LIFECYCLE_ENDORSEMENT)
-    if policy is not None:
-        try:
-            return policy.to_envelope()
-        except MalformedPolicy as error:
-            raise NoLayout(str(error)) from None
-    msp_ids = [org.msp_id for org in config.application_orgs.values()]
-    return n_of_members(len(msp_ids) // 2 + 1, msp_ids)
 
 
 def _get_defined(

@@ -23,7 +23,6 @@ MAX_COMBINATIONS = 10_000
 
 Satisfies = Callable[[Endorser, msp_principal_pb2.MSPPrincipal], bool]
 Group = frozenset[Endorser]
-Layout = Mapping[Group, int]
 
 
 class NoLayout(ValueError):

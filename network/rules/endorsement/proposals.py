@@ -20,7 +20,7 @@ from network.rules.envelope import MalformedMessage, compute_tx_id, parse_messag
 from network.rules.identity.identity import (
     Identity,
     IdentityError,
-    read_identity,
+    read_expiry,
     verify_signature,
 )
 from network.rules.proposal import OpenedProposal
@@ -95,16 +95,9 @@ _EXPIRIES: BoundedCache[bytes, datetime | None] = BoundedCache(2048)
 
 
 def _validate_expiry(creator: bytes, now: datetime) -> None:
-    ends = _EXPIRIES.get(creator, lambda: _read_expiry(creator))
+    ends = _EXPIRIES.get(creator, lambda: read_expiry(creator))
     if ends is not None and now > ends:
         raise ProposalRefused("proposal client identity expired", filtered=True)
-
-
-def _read_expiry(creator: bytes) -> datetime | None:
-    try:
-        return read_identity(creator).not_after
-    except IdentityError:
-        return None
 
 
 def _validate_time_window(

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature as _WrongSignature
@@ -110,6 +111,17 @@ def read_identity(serialized: bytes) -> Identity:
     return build_identity(msp_id, sanitize_certificate(load_certificate(pem)))
 
 
+def read_expiry(creator: bytes) -> datetime | None:
+    """When a creator's certificate ends; None where it cannot be read.
+
+    What cannot be read does not expire: other checks refuse it (common/crypto/expiration.go).
+    """
+    try:
+        return read_identity(creator).not_after
+    except IdentityError:
+        return None
+
+
 def build_identity(msp_id: str, certificate: x509.Certificate) -> Identity:
     """Return the identity of an MSP's certificate, which must be sanitised already.
 
@@ -208,6 +220,20 @@ def _verify_ecdsa(key: ec.EllipticCurvePublicKey, data: bytes, signature: bytes)
         )
     # Encoded anew because Go tolerates trailing bytes and the library does not.
     key.verify(encode_dss_signature(r, s), data, _SHA256)
+
+
+class Signing(Protocol):
+    """Who somebody acts as: an identity, and a function that signs for it.
+
+    `Signer` is one; a signer that asks a hardware module is another.
+    """
+
+    @property
+    def creator(self) -> bytes:
+        """The serialised identity (`msp.SerializedIdentity`)."""
+
+    def sign(self, data: bytes) -> bytes:
+        """A low-S DER ECDSA signature over SHA-256 of `data`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from network.rules.lifecycle.definitions import (
     get_sequence,
     package_fields,
     private_name,
+    read_committed,
     read_definition,
     read_package_id,
 )
@@ -113,7 +114,7 @@ def validate_definition(call: Invocation, chaincode: str, proposed: ChaincodeDef
     try:
         _validate_names(chaincode, proposed.version)
         validate_collections(
-            proposed.collections, _get_committed(call, chaincode), call.facts().msps
+            proposed.collections, read_committed(call.public(), chaincode), call.facts().msps
         )
     except LifecycleError as error:
         raise LifecycleError(f"error validating chaincode definition: {error.text}") from error
@@ -215,12 +216,3 @@ def _validate_names(chaincode: str, version: str) -> None:
             f"invalid chaincode version '{version}'. Versions can only consist of alphanumerics,"
             " '_', '-', '+', and '.'"
         )
-
-
-def _get_committed(call: Invocation, chaincode: str) -> ChaincodeDefinition | None:
-    public = call.public()
-    definition = get_definition(public, chaincode)
-    if definition is None:
-        # Fabric looks in the old lifecycle too; the read belongs to the read-write set.
-        public.recorder.get_state("lscc", chaincode)
-    return definition

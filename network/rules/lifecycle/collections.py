@@ -14,7 +14,7 @@ from fabric_protos.peer import collection_pb2
 from google.protobuf.message import DecodeError
 
 from network.rules.identity.identity import IdentityError
-from network.rules.lifecycle.definitions import ChaincodeDefinition, get_definition
+from network.rules.lifecycle.definitions import ChaincodeDefinition, read_committed
 from network.rules.lifecycle.errors import LifecycleError
 from network.rules.lifecycle.names import COLLECTION_NAME, LIFECYCLE
 from network.rules.lifecycle.states import PublicState, implicit_collection, implicit_collection_org
@@ -42,7 +42,7 @@ def channel_collections(msp_ids: Sequence[str]) -> CollectionNames:
     def names(recorder: Recorder, chaincode: str) -> frozenset[str] | None:
         if chaincode == LIFECYCLE:
             return implicit
-        definition = _read_definition(recorder, chaincode)
+        definition = read_committed(PublicState(recorder), chaincode)
         if definition is None:
             return None
         return implicit | {config.name for config in definition.collection_configs()}
@@ -55,7 +55,7 @@ def get_collection(recorder: Recorder, chaincode: str, name: str) -> Any | None:
     if chaincode == LIFECYCLE:
         definition: ChaincodeDefinition | None = ChaincodeDefinition(0, "")
     else:
-        definition = _read_definition(recorder, chaincode)
+        definition = read_committed(PublicState(recorder), chaincode)
     if definition is None:
         return None
     msp_id = implicit_collection_org(name)
@@ -113,14 +113,6 @@ def is_member(policy: Any, identity: bytes, msps: Any) -> bool:
         return compile_signature_policy(policy, msps).check_identities([msps.identity(identity)])
     except (IdentityError, MalformedPolicy):
         return False
-
-
-def denied(access: str, chaincode: str, collection: str) -> SimulationError:
-    """Return the error of a creator without `access` ("read" or "write")."""
-    return SimulationError(
-        f"tx creator does not have {access} access permission on privatedata in"
-        f" chaincodeName:{chaincode} collectionName: {collection}"
-    )
 
 
 def validate_collections(package: bytes, committed: ChaincodeDefinition | None, msps: Any) -> None:
@@ -273,11 +265,3 @@ def _open_package(package: bytes) -> list[Any]:
         if config.WhichOneof("payload") != "static_collection_config":
             raise LifecycleError("collection config contains unexpected payload type: <nil>")
     return [config.static_collection_config for config in configs]
-
-
-def _read_definition(recorder: Recorder, chaincode: str) -> ChaincodeDefinition | None:
-    definition = get_definition(PublicState(recorder), chaincode)
-    if definition is None:
-        # Fabric falls back to the old lifecycle, whose read becomes part of the set.
-        recorder.get_state("lscc", chaincode)
-    return definition

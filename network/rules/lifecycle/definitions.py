@@ -11,7 +11,7 @@ from fabric_protos.peer import collection_pb2
 from fabric_protos.peer.lifecycle import chaincode_definition_pb2, db_pb2
 
 from network.rules.lifecycle.errors import LifecycleError
-from network.rules.lifecycle.states import ReadableState
+from network.rules.lifecycle.states import PublicState, ReadableState
 from network.rules.lifecycle.structures import (
     CHAINCODE_SOURCES,
     NAMESPACES,
@@ -122,6 +122,20 @@ def get_definition(state: ReadableState, chaincode: str) -> ChaincodeDefinition 
     if metadata.datatype != DEFINITION_TYPE:
         raise LifecycleError(f"not a chaincode type: {metadata.datatype}")
     return read_definition(state, chaincode, get_sequence(state, chaincode))
+
+
+def read_committed(public: PublicState, chaincode: str) -> ChaincodeDefinition | None:
+    """Return the committed definition, or None, leaving Fabric's reads in the read-write set.
+
+    Without one Fabric falls back to the old lifecycle, whose read becomes part of the set too.
+
+    Raises:
+        LifecycleError: what is stored is unreadable.
+    """
+    definition = get_definition(public, chaincode)
+    if definition is None:
+        public.recorder.get_state("lscc", chaincode)
+    return definition
 
 
 def read_definition(state: ReadableState, name: str, sequence: int) -> ChaincodeDefinition:

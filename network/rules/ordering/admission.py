@@ -27,15 +27,16 @@ from network.rules.envelope import (
     open_envelope,
     parse_message,
 )
-from network.rules.identity.identity import IdentityError, Signer, read_identity
+from network.rules.identity.identity import IdentityError, Signer, read_expiry
 from network.rules.ordering.consenters import InvalidConsensus, validate_consensus
 from network.rules.ordering.maintenance import IllegalTransition, validate_transition
 from network.rules.policy.evaluation import PolicyUnsatisfied
-
-WRITERS = "/Channel/Writers"
-READERS = "/Channel/Readers"
-ORDERER_WRITERS = "/Channel/Orderer/Writers"
-ORDERER_READERS = "/Channel/Orderer/Readers"
+from network.rules.policy.manager import (
+    CHANNEL_READERS,
+    CHANNEL_WRITERS,
+    ORDERER_READERS,
+    ORDERER_WRITERS,
+)
 
 
 class Refused(ValueError):
@@ -205,19 +206,9 @@ def _inapplicable(config: ChannelConfig, why: str) -> Refused:
     return Refused(common_pb2.BAD_REQUEST, text)
 
 
-def get_last_update(config_envelope: OpenedEnvelope) -> OpenedEnvelope:
-    """The CONFIG_UPDATE envelope that a CONFIG envelope was made from, to be judged again.
-
-    Raises:
-        MalformedMessage: there is none that can be read.
-    """
-    message = parse_message(configtx_pb2.ConfigEnvelope, config_envelope.data)
-    return open_envelope(message.last_update.SerializeToString())
-
-
 def get_readers_policy(config: ChannelConfig) -> str:
     """The policy that a reader of the orderer's blocks must satisfy."""
-    return ORDERER_READERS if config.maintenance else READERS
+    return ORDERER_READERS if config.maintenance else CHANNEL_READERS
 
 
 def _filter(
@@ -235,7 +226,7 @@ def _filter(
         )
     if checks_expiry and _is_expired(envelope.signature_header.creator, config, now):
         raise Refused(common_pb2.BAD_REQUEST, "broadcast client identity expired")
-    policy = ORDERER_WRITERS if config.maintenance else WRITERS
+    policy = ORDERER_WRITERS if config.maintenance else CHANNEL_WRITERS
     try:
         config.policies.get(policy).evaluate([envelope.signed_data])
     except PolicyUnsatisfied as error:
@@ -245,14 +236,10 @@ def _filter(
 def _is_expired(creator: bytes, config: ChannelConfig, now: datetime) -> bool:
     try:
         # The MSPs remember whom they have read; whom they do not know is read here.
-        identity = config.msps.identity(creator)
+        ends: datetime | None = config.msps.identity(creator).not_after
     except IdentityError:
-        try:
-            identity = read_identity(creator)
-        except IdentityError:
-            # The signature policy refuses what cannot be read (common/crypto/expiration.go).
-            return False
-    return now >= identity.not_after
+        ends = read_expiry(creator)
+    return ends is not None and now >= ends
 
 
 def _build_config_envelope(

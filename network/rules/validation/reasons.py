@@ -18,10 +18,10 @@ from network.rules.identity.identity import IdentityError, verify_signature
 from network.rules.lifecycle.definitions import ChaincodeDefinition
 from network.rules.lifecycle.errors import LifecycleError
 from network.rules.lifecycle.names import LIFECYCLE
+from network.rules.lifecycle.policies import chaincode_policy
 from network.rules.policy.evaluation import MalformedPolicy, name_identities
 from network.rules.state.rwset import NamespaceRwset, version_of
 from network.rules.state.snapshot import StateReader, Version
-from network.rules.validation.keylevel import chaincode_policy
 from network.rules.validation.mvcc import UpdateBatch
 from network.rules.validation.txchecks import CheckedTransaction
 from network.rules.validation.verdicts import LedgerView, resolve_block

@@ -22,10 +22,11 @@ from network.rules.channel.configtx import RefusedUpdate, validate_config_envelo
 from network.rules.lifecycle.definitions import ChaincodeDefinition, get_definition
 from network.rules.lifecycle.errors import LifecycleError
 from network.rules.lifecycle.names import LIFECYCLE
+from network.rules.lifecycle.policies import chaincode_policy
 from network.rules.lifecycle.states import CommittedState
 from network.rules.state.rwset import NamespaceRwset, Rwset
 from network.rules.state.snapshot import StateReader, Version
-from network.rules.validation.keylevel import ChangedPolicies, EndorsementCheck, chaincode_policy
+from network.rules.validation.keylevel import ChangedPolicies, EndorsementCheck
 from network.rules.validation.mvcc import Update, UpdateBatch, apply_writes, check_reads
 from network.rules.validation.txchecks import VALID, CheckedTransaction
 

@@ -18,7 +18,6 @@ from network.rules.ordering.admission import (
     Kind,
     Refused,
     admit,
-    get_last_update,
     get_readers_policy,
     open_message,
     propose_config,
@@ -124,7 +123,8 @@ class TestConfigUpdate:
         assert envelope.signature_header.creator == consortium.orderer_signer.creator
         assert proposed.config.sequence == 1
         assert proposed.config.batch.max_messages == 7
-        assert get_last_update(envelope).raw == update
+        message = configtx_pb2.ConfigEnvelope.FromString(envelope.data)
+        assert message.last_update.SerializeToString() == update
 
     def test_a_peer_comes_to_the_same_config(
         self, consortium: Consortium, config: ChannelConfig
