@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.real_fabric import FabricCommandError, RealFabric
+from tests.conformance.samples_network import wait_until_served
 from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,7 @@ def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealFabric]:
                 stderr=log,
             )
         try:
+            wait_until_served(package.address, server)
             network.deploy(package, policy="AND('Org1MSP.peer','Org2MSP.peer')")
             yield network
         finally:
