@@ -24,6 +24,16 @@ def validate_digest(value: bytes, path: str) -> None:
         raise InvalidArgument(f"{path}: expected a digest of {DIGEST_SIZE} bytes as hex")
 
 
+def read_digest(value: str, path: str) -> bytes:
+    """Return the digest that the text is in hex. Raises InvalidArgument."""
+    try:
+        digest = bytes.fromhex(value)
+    except ValueError:
+        digest = b""
+    validate_digest(digest, path)
+    return digest
+
+
 def validate_code(value: str, path: str) -> None:
     """Raise InvalidArgument unless this is a short code: letters, digits, and . _ - between."""
     if len(value) > 64 or not _CODE.fullmatch(value) or _LOOKS_PERSONAL.search(value):
