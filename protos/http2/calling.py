@@ -51,7 +51,7 @@ class Listener(Protocol):
 class OutgoingCall(Call):
     """One call to a server, open until the server or `cancel` ends it."""
 
-    __slots__ = ("_closing", "_headers_seen", "listener")
+    __slots__ = ("_closed", "_closing", "_headers_seen", "listener")
 
     def __init__(
         self, connection: Caller, stream: int, path: str, window: int, listener: Listener
@@ -59,7 +59,8 @@ class OutgoingCall(Call):
         super().__init__(connection, stream, {":path": path}, window)
         self.listener = listener
         self.receiver = _Hearing(listener)
-        self._closing = False
+        self._closed = False
+        self._closing = False  # what ends our side is still to be sent
         self._headers_seen = False
 
     def open(self) -> None:
@@ -67,8 +68,8 @@ class OutgoingCall(Call):
 
     def close(self) -> None:
         """We send nothing further; the server may."""
-        if not (self._closing or self.finished):
-            self._closing = True
+        if not (self._closed or self.finished):
+            self._closed = self._closing = True
             self.push()
 
     def push(self) -> None:
