@@ -98,7 +98,7 @@ def test_state_based_endorsement(samples: Path, network: SamplesNetwork) -> None
     # It waits for its own organisation's peer and reads at the other's at once: an attempt in
     # which that one is the slower ends as a failure of the sample.
     assert "*** Failed" not in printed
-    assert printed.count("*** Successfully caught the error") == 3
+    assert printed.count("*** Successfully caught the error") == 4
     assert printed.count("*** Result: committed") == 7
 
 
