@@ -53,7 +53,10 @@ def commit(tag: bytes, salt: bytes, content: bytes) -> bytes:
 
 
 def commit_stream(tag: bytes, salt: bytes, chunks: Iterable[bytes]) -> bytes:
-    """As :func:`commit`, over content that comes in chunks; the cut makes no difference."""
+    """As :func:`commit`, over content that comes in chunks; the cut makes no difference.
+
+    Raises ValueError unless the salt is `SALT_SIZE` bytes.
+    """
     if len(salt) != SALT_SIZE:
         raise ValueError(f"a salt is {SALT_SIZE} bytes, not {len(salt)}")
     digest = hashlib.sha256(tag + salt)

@@ -130,7 +130,10 @@ def inclusion_nodes(index: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def compute_root(leaf_hashes: Iterable[bytes]) -> bytes:
-    """Return the root over ``leaf_hashes`` in constant memory: log2(n) pending nodes."""
+    """Return the root over ``leaf_hashes`` in constant memory: log2(n) pending nodes.
+
+    Raises ValueError for one that is not 32 bytes.
+    """
     # roots of full subtrees, largest first: the binary digits of the count
     pending: list[bytes] = []
     for count, leaf in enumerate(leaf_hashes):

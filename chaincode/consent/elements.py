@@ -118,7 +118,10 @@ def list_left_behind(resource: Mapping[str, Any]) -> Iterator[str]:
 
 
 def list_obligations(resource: Mapping[str, Any]) -> tuple[str, ...]:
-    """The v3 ActCode obligations and refrains that the resource carries as extensions."""
+    """The v3 ActCode obligations and refrains that the resource carries as extensions.
+
+    Raises MalformedConsent for one without a code.
+    """
     found = []
     for index, extension in enumerate(resource.get("extension") or ()):
         if _is_obligation(extension):

@@ -1,4 +1,7 @@
-"""FHIR's data types as a Consent uses them, read strictly: each fault names the element's path."""
+"""FHIR's data types as a Consent uses them, read strictly.
+
+Every function raises MalformedConsent for what it cannot read; the text names the element.
+"""
 
 from __future__ import annotations
 

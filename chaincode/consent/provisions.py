@@ -120,7 +120,12 @@ class ProvisionReader:
         return DataReference(handle.removeprefix("record:"), meaning)
 
     def read_handle(self, reference: Mapping[str, Any], path: str) -> str:
-        """The handle of a reference; by identifier first, since that holds across organisations."""
+        """The handle of a reference; by identifier first, since that holds across organisations.
+
+        Raises:
+            UnknownReference: nobody said what it stands for.
+            MalformedConsent: it says more than can be enforced.
+        """
         elements.validate_inner(reference, elements.REFERENCE, path, "a Reference")
         identifier = reference.get("identifier")
         if not isinstance(identifier, Mapping):

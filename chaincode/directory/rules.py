@@ -247,7 +247,10 @@ def validate_apart(publication: KeyPublication, signing: x509.Certificate) -> No
 
 
 def narrowed(delegation: Delegation, held: Delegation) -> Delegation:
-    """Return a delegation passed on by a delegate, within the limits of the one they hold."""
+    """Return a delegation passed on by a delegate, within the limits of the one they hold.
+
+    Raises InvalidArgument where it is longer than that one, Denied where it is wider.
+    """
     start, after = open_period(delegation.period.start, delegation.period.end)
     held_start, held_after = open_period(held.period.start, held.period.end)
     if start < held_start or after > held_after:

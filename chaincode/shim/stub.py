@@ -90,7 +90,10 @@ class Stub:
         return self._proposal.timestamp
 
     def set_event(self, name: str, payload: bytes = b"") -> None:
-        """The transaction's event, delivered if it commits as valid. The last call wins."""
+        """The transaction's event, delivered if it commits as valid. The last call wins.
+
+        Raises InvalidArgument for an empty name.
+        """
         if not name:
             raise InvalidArgument("event name can not be empty string")
         self._requests.validate_writable()

@@ -58,7 +58,7 @@ class PeerLink:
         self._calls: set[asyncio.Task[None]] = set()
 
     async def execute(self, proposal: Proposal, args: list[bytes], simulation: Simulation) -> Any:
-        """The chaincode's COMPLETED or ERROR message."""
+        """The chaincode's COMPLETED or ERROR message. Raises Refused for an id that runs."""
         if proposal.tx_id in self._running:
             raise Refused(f"txid: {proposal.tx_id}({proposal.channel}) exists")
         session = self._session or self._connect()

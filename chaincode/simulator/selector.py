@@ -65,7 +65,7 @@ def has_field(document: Any, path: tuple[str, ...]) -> bool:
 
 
 def split_path(name: str) -> tuple[str, ...]:
-    """The parts of a field name; a backslash keeps a dot."""
+    """The parts of a field name; a backslash keeps a dot. Raises ValueError for an empty part."""
     parts = re.split(r"(?<!\\)\.", name)
     if "" in parts:
         raise ValueError(f"invalid field name: {name}")

@@ -27,6 +27,9 @@ def store_identity(
         key_pem: its key, PKCS#8; written with mode 0600 into a folder of mode 0700.
         like: an MSP folder of the same organisation whose `cacerts`, `tlscacerts` and `config.yaml`
             a new folder takes over.
+
+    Raises:
+        ValueError: the certificate cannot be read, or its key is no ECDSA key.
     """
     public_key = x509.load_pem_x509_certificate(certificate_pem).public_key()
     if not isinstance(public_key, ec.EllipticCurvePublicKey):

@@ -28,6 +28,7 @@ from network.rules.identity.revocation import open_revocation_list
 from network.rules.policy.dsl import parse_config_policy
 
 Change = Callable[[Any], None]
+"""Done on a channel's root group; raises `ImpossibleChange`."""
 _Value = TypeVar("_Value", bound=Message)
 
 ORDERER, APPLICATION = "Orderer", "Application"

@@ -113,7 +113,10 @@ def validate_config_envelope(
 
 
 def validate_successor(current: ChannelConfig, following: ChannelConfig) -> None:
-    """Return when the second configuration may follow the first (fn ValidateNew)."""
+    """Return when the second configuration may follow the first (fn ValidateNew).
+
+    Raises `RefusedUpdate`, with Fabric's text.
+    """
     if current.has_orderer and not following.has_orderer:
         raise RefusedUpdate("current config has orderer section, but new config does not")
     if (

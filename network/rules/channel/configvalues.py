@@ -77,7 +77,10 @@ APPLICATION_ORG_VALUES: Mapping[str, Any] = {
 
 
 def open_values(group: configtx_pb2.ConfigGroup, kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message for every known key, empty where the group has none."""
+    """Return a message for every known key, empty where the group has none.
+
+    Raises `InvalidConfig` for an unknown key and for a value that is no such message.
+    """
     values = {key: kind() for key, kind in kinds.items()}
     for key, entry in group.values.items():
         if key not in values:

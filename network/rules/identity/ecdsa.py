@@ -70,7 +70,8 @@ def normalize_signature(signature: bytes, order: int) -> bytes:
 def guess_order(r: int, s: int) -> int:
     """Return the order of the smallest known curve that a signature (R, S) fits.
 
-    For a signature whose key is not at hand; wrong with a chance below 2**-31.
+    For a signature whose key is not at hand; wrong with a chance below 2**-31. Raises
+    `MalformedSignature` when it fits none.
     """
     largest = max(r, s)
     for order in CURVE_ORDERS.values():

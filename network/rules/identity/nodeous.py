@@ -38,7 +38,10 @@ class NodeOUs:
         *,
         client_and_peer_only: bool,
     ) -> "NodeOUs | None":
-        """Return the role OUs, or None when they are off (or none is configured)."""
+        """Return the role OUs, or None when they are off (or none is configured).
+
+        Raises `IdentityError` for a configuration that Fabric refuses.
+        """
 
         def unit(name: str) -> OrganizationalUnit | None:
             if not config.HasField(name):
@@ -124,7 +127,10 @@ class NodeOUs:
         return f"The identity does not contain OU [{name}], MSP: [{msp_id}]"
 
     def validate_admin(self, ous: tuple[str, ...], msp_id: str) -> None:
-        """Return when a listed admin certificate carries the client or the admin OU."""
+        """Return when a listed admin certificate carries the client or the admin OU.
+
+        Raises `IdentityError`, naming what either lacks.
+        """
         roles = msp_principal_pb2.MSPRole
         client = self.find_missing_role(ous, roles.CLIENT, msp_id)
         admin = self.find_missing_role(ous, roles.ADMIN, msp_id)

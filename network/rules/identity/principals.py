@@ -62,7 +62,10 @@ def role_principal(msp_id: str, role: int) -> msp_principal_pb2.MSPPrincipal:
 def flatten_principal(
     principal: msp_principal_pb2.MSPPrincipal, *, combined: bool
 ) -> Iterator[msp_principal_pb2.MSPPrincipal]:
-    """Yield the principal, or the parts of a COMBINED one, nested ones opened too."""
+    """Yield the principal, or the parts of a COMBINED one, nested ones opened too.
+
+    Raises `PrincipalUnsatisfied` for a COMBINED one that is empty or, unless `combined`, at all.
+    """
     if principal.principal_classification != _KIND.COMBINED:
         yield principal
         return

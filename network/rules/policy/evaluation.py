@@ -168,7 +168,10 @@ class ImplicitMetaPolicy:
         self.evaluate_identities(signature_set_to_valid_identities(signed, self._msps))
 
     def evaluate_identities(self, identities: Sequence[Identity]) -> None:
-        """Return when these identities satisfy enough children, each judging all of them."""
+        """Return when these identities satisfy enough children, each judging all of them.
+
+        Raises `PolicyUnsatisfied`.
+        """
         satisfied = self._count_satisfied(identities)
         if satisfied < self.threshold:
             raise PolicyUnsatisfied(
