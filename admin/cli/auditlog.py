@@ -8,6 +8,7 @@ import click
 from admin.cli.context import Context
 from admin.cli.frame import Group, channel_option, with_context
 from admin.cli.sessions import HealthSession, open_health
+from admin.cli.verifying import read_blocks, show_grounds, verification_options
 from admin.errors import ExitCode, Fault, FaultError, input_error
 from admin.output import Output
 
@@ -200,14 +201,7 @@ def prove(
     "--trust care.block"
 )
 @click.argument("event", metavar="EVENT")
-@click.option("--proof", required=True, metavar="FILE", help="As 'audit log prove' writes it.")
-@click.option("--block", required=True, metavar="FILE", help="The block it names, from anywhere.")
-@click.option(
-    "--trust",
-    required=True,
-    metavar="FILE",
-    help="The channel's genesis or configuration block, from a source you trust.",
-)
+@verification_options("audit log prove")
 @with_context
 def verify(context: Context, event: str, proof: str, block: str, trust: str) -> None:
     """Show offline that EVENT stood in an anchored log. Asks nobody anything.
@@ -217,15 +211,8 @@ def verify(context: Context, event: str, proof: str, block: str, trust: str) -> 
     from admin.fhir.reading import read_source
     from admin.procedures.audit.logproofs import read_log_proof, verify_event
     from admin.procedures.ledgers.evidence import NotShown
-    from network.rules.blocks.block import open_block
-    from network.rules.channel.config import ChannelConfig, InvalidConfig
-    from network.rules.envelope import MalformedMessage
 
-    try:
-        trusted = ChannelConfig.from_block(open_block(read_source(trust).raw))
-        opened = open_block(read_source(block).raw)
-    except (InvalidConfig, MalformedMessage) as error:
-        raise input_error(f"a block cannot be read: {error}", "", f"{block} or {trust}") from error
+    opened, trusted = read_blocks(block, trust)
     try:
         shown = verify_event(
             read_source(event).raw, read_log_proof(read_source(proof).raw), opened, trusted
@@ -240,10 +227,7 @@ def verify(context: Context, event: str, proof: str, block: str, trust: str) -> 
             f"✓ event {shown.sequence} of log {shown.log} of {shown.msp_id}, anchored on "
             f"{shown.anchored_at:%Y-%m-%dT%H:%M:%SZ}"
         )
-        for line in shown.checks:
-            output.line(f"  ✓ {line}")
-        for line in shown.limits:
-            output.line(f"  · {line}")
+        show_grounds(output, shown.checks, shown.limits)
 
     context.output.result(shown, human)
 

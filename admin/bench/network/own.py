@@ -14,7 +14,6 @@ import sys
 import time
 from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from admin.bench.generators import Caller, Target
@@ -85,12 +84,7 @@ class OwnNetwork:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closing.close()
 
     def _run(self, work: Any) -> Any:

@@ -9,6 +9,7 @@ from admin.cli.context import Context
 from admin.cli.frame import Command, channel_option, with_context
 from admin.cli.recording.views import open_records
 from admin.cli.sessions import open_health
+from admin.cli.verifying import read_blocks, show_grounds, verification_options
 from admin.errors import ExitCode, Fault, FaultError, input_error
 from admin.output import Output
 
@@ -91,14 +92,7 @@ def place(context: Context, record: str, target: Path, channel: str | None) -> N
     examples="medfabric record verify visit.json --proof p.json --block b.block --trust care.block",
 )
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--proof", required=True, metavar="FILE", help="As 'record prove' writes it.")
-@click.option("--block", required=True, metavar="FILE", help="The block it names, from anywhere.")
-@click.option(
-    "--trust",
-    required=True,
-    metavar="FILE",
-    help="The channel's genesis or configuration block, from a source you trust.",
-)
+@verification_options("record prove")
 @with_context
 def verify(context: Context, file: Path, proof: str, block: str, trust: str) -> None:
     """Show offline that FILE is the record that was anchored. Asks nobody anything.
@@ -110,10 +104,7 @@ def verify(context: Context, file: Path, proof: str, block: str, trust: str) -> 
 
     def human(output: Output) -> None:
         output.line(f"✓ anchored by {shown.custodian} on {shown.anchored_at}")
-        for line in shown.checks:
-            output.line(f"  ✓ {line}")
-        for line in shown.limits:
-            output.line(f"  · {line}")
+        show_grounds(output, shown.checks, shown.limits)
 
     context.output.result(shown, human)
 
@@ -143,15 +134,8 @@ def canonical(context: Context, file: str) -> None:
 def _verify(file: Path, proof: str, block: str, trust: str) -> "Shown":
     from admin.fhir.reading import read_source
     from admin.procedures.care.proofs import NotShown, read_proof, verify_record
-    from network.rules.blocks.block import open_block
-    from network.rules.channel.config import ChannelConfig, InvalidConfig
-    from network.rules.envelope import MalformedMessage
 
-    try:
-        trusted = ChannelConfig.from_block(open_block(read_source(trust).raw))
-        opened = open_block(read_source(block).raw)
-    except (InvalidConfig, MalformedMessage) as error:
-        raise input_error(f"a block cannot be read: {error}", "", f"{block} or {trust}") from error
+    opened, trusted = read_blocks(block, trust)
     try:
         with file.open("rb") as content:
             return verify_record(content, read_proof(read_source(proof).raw), opened, trusted)
