@@ -226,6 +226,23 @@ def test_empty_folder(tmp_path: Path) -> None:
         load_signer(tmp_path, "AlphaMSP")
 
 
+def test_a_second_ca_is_in_every_msp_of_its_organisation(tmp_path: Path) -> None:
+    topology = small()
+    generate_materials(topology, tmp_path, NOW)
+    folders = Folders(tmp_path)
+    alpha, other = topology.organization("Alpha"), topology.organizations[0]
+    theirs = next((folders.organization_msp(other) / "cacerts").iterdir()).read_bytes()
+    (folders.organization_msp(alpha) / "cacerts" / "second.pem").write_bytes(theirs)
+    node = next(one for one in topology.nodes() if one.organization is alpha and one.kind == "peer")
+    generate_materials(topology, tmp_path, NOW)
+    for msp in (folders.organization_msp(alpha), folders.node_msp(node)):
+        config = open_msp_config(load_msp_config(msp, alpha.msp_id))
+        assert theirs in config.root_certs
+        assert len(config.root_certs) == 2
+        assert config.fabric_node_ous.admin_ou_identifier.certificate == b""
+    assert not generate_materials(topology, tmp_path, NOW).written
+
+
 # Fabric's own peer
 
 
