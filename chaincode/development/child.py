@@ -48,6 +48,13 @@ LISTENING = "listening"
 NOT_LISTENING = "not listening"
 SERVE = "serve"
 
+_INSTALLED = tuple(
+    {sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "purelib", "platlib")}
+)
+_PACKAGE = Path(chaincode.__file__).parent
+_OURS = (_PACKAGE, *(_PACKAGE / room for room in ("canonical", "development", "shim")))
+"""Where what contracts stand on is written; the contracts' own folders are not among it."""
+
 _label: ContextVar[str] = ContextVar("label", default="")
 
 
@@ -134,8 +141,6 @@ class _Labelled:
 def list_own_files(place: str) -> list[str]:
     """The files of loaded modules that a developer may edit: not Python's and not installed ones,
     except those beside what is served."""
-    paths = sysconfig.get_paths()
-    foreign = tuple({paths[name] + os.sep for name in ("stdlib", "purelib", "platlib")})
     served = sys.modules.get(place.partition(":")[0])
     beside = os.path.dirname(getattr(served, "__file__", None) or "") or None
     found = set()
@@ -143,7 +148,7 @@ def list_own_files(place: str) -> list[str]:
         path = getattr(module, "__file__", None)
         if not isinstance(path, str) or not path.endswith(".py"):
             continue
-        if not path.startswith(foreign) or os.path.dirname(path) == beside:
+        if not path.startswith(_INSTALLED) or os.path.dirname(path) == beside:
             found.add(os.path.abspath(path))
     return sorted(found)
 
@@ -167,11 +172,8 @@ def _is_code(frame: traceback.FrameSummary) -> bool:
 
 
 def _is_foreign(filename: str) -> bool:
-    shim = Path(chaincode.__file__).parent
-    path = Path(filename)
-    return path.parent in (shim, shim / "development") or filename.startswith(
-        tuple(sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "purelib", "platlib"))
-    )
+    """Whether the developer of a contract has not written this file."""
+    return Path(filename).parent in _OURS or filename.startswith(_INSTALLED)
 
 
 def _shorten(filename: str) -> str:
