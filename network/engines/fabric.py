@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from network.engines import processplan
+from network.engines.engine import EngineError
 from network.engines.fabricprograms import (
     FabricPrograms,
     find_programs,
@@ -29,9 +30,19 @@ class FabricEngine(LocalEngine):
 
     def validate_programs(self) -> None:
         """Fabric's programs are here, and new enough for the channels' capabilities."""
+        self._validate_hosts()
         programs = self._programs()
         for program in (programs.peer, programs.orderer):
             validate_version(program, self.topology.fabric_version)
+
+    def _validate_hosts(self) -> None:
+        """Fabric reads `[…]` in its settings as a list (viperutil), so that no node can be there."""
+        for node in self.topology.nodes():
+            if node.host.startswith("[") and node.kind is not NodeKind.CA:
+                raise EngineError(
+                    f"{node.fqdn}: Fabric's programs cannot serve at an IPv6 address, {node.host}",
+                    "give it a host name that stands for the address in the network file",
+                )
 
     def make_process(self, node: Node) -> NodeProcess:
         """See `LocalEngine`; the node's settings and the peers' builder lie beside each other."""

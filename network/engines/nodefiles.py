@@ -297,7 +297,7 @@ def ca_yaml(layout: Layout, node: Node) -> dict[str, Any]:
             "keyfile": str(tls / "server.key"),
         },
         "ca": {
-            "name": (node.organization.ca.name if node.organization.ca else "") or f"ca.{domain}",
+            "name": node.organization.ca_name,
             "certfile": str(authority / f"ca.{domain}-cert.pem"),
             "keyfile": str(authority / "priv_sk"),
             "imports": [str(organization)],

@@ -84,12 +84,13 @@ def get_taken(listeners: Iterable[Listener]) -> list[Listener]:
 
 
 def _is_free(listener: Listener) -> bool:
-    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+    host = listener.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # As servers do, so that connections which only linger after an end do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((listener.host, listener.port))
+            probe.bind((host, listener.port))
         except OSError as failure:
             return failure.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
     return True
@@ -98,7 +99,8 @@ def _is_free(listener: Listener) -> bool:
 async def answers(host: str, port: int, *, timeout: float = 1.0) -> bool:
     """Whether somebody accepts connections there."""
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), timeout)
+        opening = asyncio.open_connection(host.strip("[]"), port)
+        _, writer = await asyncio.wait_for(opening, timeout)
     except (OSError, TimeoutError):
         return False
     writer.close()

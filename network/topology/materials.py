@@ -205,7 +205,7 @@ class _Writer:
         names: list[str] = []
         if hosts is not None:
             common = [name, *hosts, self._topology.host, "localhost", "127.0.0.1"]
-            names = list(dict.fromkeys(host for host in common if host))
+            names = list(dict.fromkeys(host.strip("[]") for host in common if host))
 
         def issue(public_key: ec.EllipticCurvePublicKey) -> x509.Certificate:
             return build_tls_leaf(

@@ -71,15 +71,20 @@ def validate_domain(name: str) -> str:
 
 
 def validate_host(host: str) -> str:
-    """Return an IP address or a DNS name."""
+    """Return an IP address or a DNS name; IPv6 in brackets, as it stands before a port.
+
+    Fabric, too, puts a host and a port together with a colon and nothing else.
+    """
+    inside = re.fullmatch(r"\[(.*:.*)\]", host)
     try:
-        ipaddress.ip_address(host)
+        address = ipaddress.ip_address(inside[1] if inside else host)
+        return f"[{address}]" if address.version == 6 else host
     except ValueError:
         if not _HOST.fullmatch(host):
             raise ValueError(
                 f"{host!r} is neither an IP address nor a host name; leave out scheme and port"
             ) from None
-    return host
+        return host
 
 
 def validate_user_name(name: str) -> str:

@@ -235,6 +235,11 @@ class Organization(Model):
         """The folder cryptogen puts the organisation in."""
         return "ordererOrganizations" if self.orderers else "peerOrganizations"
 
+    @property
+    def ca_name(self) -> str:
+        """What clients call the organisation's CA."""
+        return (self.ca.name if self.ca is not None else "") or f"ca.{self.domain}"
+
     def fqdn(self, node: Peer | Orderer) -> str:
         """Return the node's full name."""
         return f"{node.name}.{self.domain}"

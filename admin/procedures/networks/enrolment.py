@@ -71,7 +71,7 @@ def open_ca(surroundings: Surroundings, organization: str) -> tuple[CaClient, Me
             f"add `ca: {{port: …}}` to {member.name}, then: medfabric network up",
         )
     endpoint = RestEndpoint(
-        f"{surroundings.topology.host}:{ca.port}",
+        f"{ca.host or surroundings.topology.host}:{ca.port}",
         tls_root=member.folder / "tlsca" / f"tlsca.{member.domain}-cert.pem",
     )
     return CaClient(endpoint), member

@@ -164,6 +164,13 @@ def _read(package: tarfile.TarFile, name: str) -> bytes:
     return file.read()
 
 
+def test_an_ipv6_address_is_refused(programs: Programs, tmp_path: Path) -> None:
+    programs("v3.1.5")
+    file = write_fabric(tmp_path, '\nhost: "::1"')
+    with pytest.raises(EngineError, match=r"cannot serve at an IPv6 address, \[::1\]"):
+        open_engine(load_surroundings(file)).validate()
+
+
 def test_another_runtime_is_not_there_yet(tmp_path: Path) -> None:
     file = write_fabric(tmp_path, "\nruntime: compose")
     with pytest.raises(EngineError, match="runtime 'compose' is not available yet"):

@@ -323,3 +323,13 @@ def test_dropping_any_part_of_the_example_is_answered_in_words(data: st.DataObje
     else:
         return
     assert shown.startswith("network.yaml:")
+
+
+@pytest.mark.parametrize(
+    ("written", "host"),
+    [("::1", "[::1]"), ("[2001:DB8::1]", "[2001:db8::1]"), ("127.0.0.1", "127.0.0.1")],
+)
+def test_an_ipv6_address_stands_in_brackets_before_its_port(written: str, host: str) -> None:
+    text = SMALL.replace("name: small\n", f'name: small\nhost: "{written}"\n', 1)
+    orderer = next(parse_topology(text).nodes())
+    assert orderer.address == f"{host}:{orderer.port}"
