@@ -43,21 +43,17 @@ _COUNTS = {
     "HL2": (2, "HL02 names no level above", "name the HL01 of the level that it belongs to"),
     "LX": (1, "LX01 does not count the lines one by one", "number the claim's lines from 1"),
 }
-_GROUP_LOOP, _GROUP_HEAD = "/ISA_LOOP/GS_LOOP", "/ISA_LOOP/GS_LOOP/GS"
 
 
 class GuideReader:
     """Reads one set against its guide, ST to SE. Ask `has_guide` first."""
 
     def __init__(self, interchange: int, held: TransactionSet, function: str) -> None:
-        from pyx12.map_walker import walk_tree
+        from admin.x12.walking import Walk
 
         self._held = held
         self._interchange = interchange
-        guide = load_map(function, held.guide)
-        self._node = guide.getnodebypath(_GROUP_HEAD)
-        self._walker = walk_tree()
-        self._walker.forceWalkCounterToLoopStart(_GROUP_LOOP, _GROUP_HEAD)
+        self._walk = Walk(load_map(function, held.guide))
         self._levels: list[int] = []
         self._level = 0
         self._line = 0
@@ -69,7 +65,7 @@ class GuideReader:
 
         in_set = segment.position - self._held.position + 1
         try:
-            loop, found = self._walk(segment, in_set)
+            loop, found = self._follow(segment, in_set)
         except (EngineError, X12Error, AssertionError, AttributeError, IndexError):
             return "", [
                 self._problem(
@@ -78,13 +74,14 @@ class GuideReader:
             ]
         return loop, [*self._of_form(segment, loop), *found, *self._of_counts(segment, loop)]
 
-    def _walk(self, segment: Segment, in_set: int) -> tuple[str, list[Problem]]:
-        data = _data_of(segment)
-        node, _, _, errors = self._walker.walk_errors(self._node, data, in_set, 0, None)
-        loop = _loop_of(node or self._node)
+    def _follow(self, segment: Segment, in_set: int) -> tuple[str, list[Problem]]:
+        from admin.x12.walking import data_of, loop_of
+
+        data = data_of(segment)
+        node, errors = self._walk.step(data, in_set)
+        loop = loop_of(node or self._walk.node)
         found = [self._of_segment(error, segment, loop) for error in errors]
         if node is not None:
-            self._node = node
             _, wrong = node.is_valid_errors(data)
             found += [self._of_element(error, segment, loop) for error in wrong]
         return loop, found
@@ -191,22 +188,6 @@ def find_faults(text: str) -> tuple[Problem, ...]:
             found += guide.read(item)[1]
     wrong = [p for one in envelopes.interchanges for p in one.envelope_problems]
     return tuple(wrong or found)
-
-
-def _data_of(segment: Segment) -> Any:
-    """The segment as pyx12 has it."""
-    import pyx12.segment as known
-
-    data = known.Segment("", "~", "*", segment.component_separator)
-    data.seg_id = segment.id
-    data.elements = [known.Composite(x, segment.component_separator) for x in segment.elements[1:]]
-    return data
-
-
-def _loop_of(node: Any) -> str:
-    """`2400` of `/ISA_LOOP/GS_LOOP/ST_LOOP/DETAIL/2000A/2000B/2300/2400/DTP[472]`."""
-    path = str(node.get_path()).split("/")
-    return path[-2].replace("ST_LOOP", "").replace("HEADER", "") if len(path) > 1 else ""
 
 
 def _int(text: str) -> int:
