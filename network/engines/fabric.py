@@ -36,7 +36,7 @@ class FabricEngine(LocalEngine):
             validate_version(program, self.topology.fabric_version)
 
     def _validate_hosts(self) -> None:
-        """Fabric reads `[…]` in its settings as a list (viperutil), so that no node can be there."""
+        """Fabric reads `[…]` in its settings as a list (viperutil): no node can be there."""
         for node in self.topology.nodes():
             if node.host.startswith("[") and node.kind is not NodeKind.CA:
                 raise EngineError(
