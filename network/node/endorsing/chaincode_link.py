@@ -166,13 +166,12 @@ class ChaincodeLink:
             raise ExecutionFailed(f"error sending: {error}") from None
         outcome: asyncio.Future[ChaincodeMessage] = asyncio.get_running_loop().create_future()
         self._running[key] = _Running(execution, outcome)
+        timer = asyncio.get_running_loop().call_later(timeout, _expire, outcome)
         try:
             self._take(steps)
-            async with asyncio.timeout(timeout):
-                return await outcome
-        except TimeoutError:
-            raise ExecutionFailed(f"error sending: {EXECUTION_TIMEOUT}") from None
+            return await outcome
         finally:
+            timer.cancel()
             self._talk.end(key)
             for call in self._running.pop(key).calls:
                 call.cancel()
@@ -310,6 +309,11 @@ class ChaincodeLink:
             log.exception("chaincode %s: a call of a chaincode failed", self.package_id)
             answer = build_refusal(message, "the peer failed to answer; see its log")
         self._take(self._talk.answer(answer))
+
+
+def _expire(outcome: asyncio.Future[ChaincodeMessage]) -> None:
+    if not outcome.done():
+        outcome.set_exception(ExecutionFailed(f"error sending: {EXECUTION_TIMEOUT}"))
 
 
 async def _connect(channel: Channel) -> str:

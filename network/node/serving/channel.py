@@ -51,8 +51,11 @@ class Channel:
         async def call(request: Any, timeout: float | None = None, metadata: Metadata = ()) -> Any:
             raw = request_serializer(request) if request_serializer else request
             try:
-                async with asyncio.timeout(timeout):
+                if timeout is None:
                     answer = await self._ask(path, raw, metadata)
+                else:
+                    async with asyncio.timeout(timeout):
+                        answer = await self._ask(path, raw, metadata)
             except TimeoutError:
                 raise _fail(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
             return response_deserializer(answer) if response_deserializer else answer

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import grpc
 
 from network.node.serving.limits import ConcurrencyLimits, TooManyCalls
+from network.node.serving.turns import Turns
 from protos.http2.connection import Call, Receiver
 from protos.http2.server import Service
 
@@ -44,6 +45,7 @@ class Services:
         """`max_send`: bytes of the largest message that may be answered."""
         self._limits = limits
         self._max_send = max_send
+        self._turns = Turns()
         self._generic: list[Any] = []
         self._found: dict[str, Service] = {}
 
@@ -68,6 +70,7 @@ class Services:
 
     def _build(self, path: str, handler: Any) -> Service:
         limits, name = self._limits, path.rpartition("/")[0].lstrip("/")
+        turns = self._turns
         kind = _StreamCall if handler.request_streaming else _UnaryCall
 
         def serve(call: Call, address: str) -> Receiver | None:
@@ -76,7 +79,9 @@ class Services:
             except TooManyCalls as refusal:
                 call.finish(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], str(refusal))
                 return _NOBODY
-            return kind(call, address, handler, self._max_send, lambda: limits.leave(name))
+            running = kind(call, address, handler, self._max_send, lambda: limits.leave(name))
+            running.turns = turns
+            return running
 
         return serve  # type: ignore[return-value]
 
@@ -161,6 +166,8 @@ class Aborted(grpc.aio.AbortError):  # type: ignore[misc]
 class _Running:
     """A call and the task that serves it; also what the connection tells of it (`Receiver`)."""
 
+    turns: Turns
+
     def __init__(self, call: Call, address: str, handler: Any, max_send: int, leave: Any) -> None:
         self._call = call
         self._handler = handler
@@ -212,6 +219,8 @@ class _Running:
     async def _serve(self, argument: Any) -> None:
         call, context = self._call, Context(self._call, self._address, self)
         try:
+            if not self.turns.may_begin():
+                await self.turns.wait()
             await self._handle(argument, context)
         except Aborted as aborted:
             call.finish(aborted.code.value[0], aborted.details, context.trailing)
