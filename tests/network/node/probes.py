@@ -5,7 +5,7 @@ are in tests/vectors/orderer/answers.json; the tests ask ours the same.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,8 +24,10 @@ from network.rules.identity.identity import Signer
 from tests.network.consortium import CHANNEL, build_message, now
 
 MAX_UINT64 = 2**64 - 1
-# After this long without an answer the orderer is waiting.
+# After this long without an answer the orderer is waiting, where it may.
 SILENCE = 0.4
+PATIENCE = 60
+WAITING = {"next commit to oldest"}
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,12 @@ async def run_probes(asker: Asker) -> dict[str, list[str]]:
     """Every question's answer; the channel must hold its genesis block alone before."""
     answers = {}
     for name, raw in build_broadcasts(asker).items():
-        answers[f"broadcast {name}"] = await broadcast(asker.channel, raw)
+        answers[f"broadcast {name}"] = await ask(
+            asker.channel, "Broadcast", raw, describe_broadcast, lambda answer: True
+        )
     for name, requests in build_delivers(asker).items():
-        answers[f"deliver {name}"] = await deliver(asker.channel, *requests)
+        waits = name in WAITING
+        answers[f"deliver {name}"] = await deliver(asker.channel, *requests, waits=waits)
     return answers
 
 
@@ -178,37 +183,70 @@ def build_delivers(asker: Asker) -> dict[str, list[bytes]]:
 
 
 async def broadcast(channel: Any, raws: list[bytes]) -> list[str]:
-    call = channel.stream_stream("/orderer.AtomicBroadcast/Broadcast")
-    answers = []
-    async for raw in answers_of(call, raws, keep_open=False):
-        answer = ab_pb2.BroadcastResponse.FromString(raw)
-        answers.append(f"{common_pb2.Status.Name(answer.status)} {answer.info}".strip())
-    return answers
-
-
-async def deliver(channel: Any, *raws: bytes) -> list[str]:
-    call = channel.stream_stream("/orderer.AtomicBroadcast/Deliver")
-    return [describe(raw) async for raw in answers_of(call, list(raws), keep_open=True)]
-
-
-async def answers_of(call: Any, raws: list[bytes], *, keep_open: bool) -> AsyncIterator[bytes]:
-    """Answers until the stream ends, or until the orderer is silent."""
-    stream = call(timeout=20)
+    """The answers to messages that are sent without waiting for any."""
+    stream = channel.stream_stream("/orderer.AtomicBroadcast/Broadcast")(timeout=PATIENCE)
     try:
         for raw in raws:
             await stream.write(raw)
-        if not keep_open:
-            await stream.done_writing()
-        while True:
-            async with asyncio.timeout(SILENCE if keep_open else 10):
-                raw = await stream.read()
-            if raw is grpc.aio.EOF:
-                return
-            yield raw
-    except (TimeoutError, asyncio.InvalidStateError):
-        return  # silent, or the stream ended before all was written
+        await stream.done_writing()
+        return [describe_broadcast(raw) async for raw in stream]
     finally:
         stream.cancel()
+
+
+def describe_broadcast(raw: bytes) -> str:
+    answer = ab_pb2.BroadcastResponse.FromString(raw)
+    return f"{common_pb2.Status.Name(answer.status)} {answer.info}".strip()
+
+
+async def deliver(channel: Any, *raws: bytes, waits: bool = False) -> list[str]:
+    """The answers to seeks; with `waits` the orderer may wait for blocks, and ends with nothing."""
+    return await ask(
+        channel, "Deliver", raws, describe, lambda answer: not answer.startswith(BLOCKS), waits
+    )
+
+
+async def ask(
+    channel: Any,
+    method: str,
+    raws: Sequence[bytes],
+    describe: Callable[[bytes], str],
+    is_last: Callable[[str], bool],
+    waits: bool = False,
+) -> list[str]:
+    """What is answered to each before the next is sent, and then until the stream ends; with
+    `waits` until the orderer is silent.
+
+    A stream that the orderer has ended takes nothing more, and grpcio would drop what it has.
+    """
+    stream = channel.stream_stream(f"/orderer.AtomicBroadcast/{method}")(timeout=2 * PATIENCE)
+    answers: list[str] = []
+    try:
+        for raw in raws:
+            await stream.write(raw)
+            while True:
+                async with asyncio.timeout(SILENCE if waits else PATIENCE):
+                    found = await stream.read()
+                if found is grpc.aio.EOF:
+                    return answers
+                answers.append(describe(found))
+                if is_last(answers[-1]):
+                    break
+        await stream.done_writing()
+        async with asyncio.timeout(PATIENCE):
+            while (found := await stream.read()) is not grpc.aio.EOF:
+                answers.append(describe(found))
+    except TimeoutError:
+        assert waits, answers
+    except (asyncio.InvalidStateError, grpc.aio.AioRpcError):  # it takes nothing more
+        if not answers:
+            raise
+    finally:
+        stream.cancel()
+    return answers
+
+
+BLOCKS = ("block ", "header ")
 
 
 def describe(raw: bytes) -> str:
