@@ -156,7 +156,7 @@ def test_a_276_is_answered_by_a_277(desk: Care, paid: tuple[str, str]) -> None:
     status = desk.run(
         "claim", "status", paid[0], "--format", "x12", "--profile", "partner.yaml", *BILLING
     ).out
-    assert "STC*F1:65:PR*" in status
+    assert "STC*F1:65*" in status
     assert f"REF*1K*{paid[0]}~" in status
     (desk.folder / "ask.276").write_text(status.replace("ST*277*", "ST*276*"))
     answer = desk.run(
