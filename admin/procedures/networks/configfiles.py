@@ -50,7 +50,7 @@ def read_config_file(path: Path) -> ConfigFile:
         raise input_error("this file is larger than 100 MB", "", str(path))
     content = path.read_bytes()
     try:
-        opened = _open_json(content) if content.lstrip()[:1] == b"{" else _open_bytes(content)
+        opened = _open(content)
     except (InvalidConfigJson, InvalidProposal, InvalidConfig) as error:
         raise input_error(str(error), "", str(path)) from None
     if opened is None:
@@ -79,11 +79,21 @@ def read_proposal(path: Path) -> Proposal:
     return found.proposal
 
 
-def _open_json(content: bytes) -> ConfigFile | None:
+def _open(content: bytes) -> ConfigFile | None:
+    if content.lstrip()[:1] != b"{":
+        return _open_bytes(content)
     try:
         tree = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise InvalidConfigJson(f"is no JSON: {error}") from None
+        # A message of 123 bytes begins with a line feed and a brace, too.
+        found = _open_bytes(content)
+        if found is None:
+            raise InvalidConfigJson(f"is no JSON: {error}") from None
+        return found
+    return _open_tree(tree)
+
+
+def _open_tree(tree: Any) -> ConfigFile | None:
     if "payload" in tree:
         envelope = from_tree(tree, common_pb2.Envelope)
         proposal = Proposal.from_bytes(envelope.SerializeToString())

@@ -8,7 +8,7 @@ from fabric_protos.common import common_pb2, configtx_pb2
 
 from admin.errors import FaultError
 from admin.procedures.networks.configfiles import read_config_file, read_proposal
-from network.client.configuration import propose
+from network.client.configuration import Proposal, propose
 from network.rules.channel.config import ChannelConfig
 from network.rules.channel.configjson import format_config_json
 from tests.network.consortium import CHANNEL
@@ -54,6 +54,20 @@ def test_an_envelope_as_people_write_it_for_configtxlator(tmp_path: Path) -> Non
     file = tmp_path / "envelope.json"
     file.write_text(json.dumps(envelope))
     assert read_proposal(file).channel_id == CHANNEL
+
+
+def test_a_message_that_begins_as_json_does(tmp_path: Path) -> None:
+    """With 123 bytes in its first field: a line feed, then a brace."""
+    file = tmp_path / "update.pb"
+    begun = []
+    for length in range(30, 100):
+        update = configtx_pb2.ConfigUpdate(channel_id=CHANNEL)
+        update.write_set.groups["Application"].policies["P" * length].mod_policy = "Admins"
+        proposal = Proposal(CHANNEL, update.SerializeToString(deterministic=True))
+        file.write_bytes(proposal.to_bytes())
+        begun.append(file.read_bytes()[:2])
+        assert read_config_file(file).channel == CHANNEL
+    assert b"\n{" in begun
 
 
 @pytest.mark.parametrize(
