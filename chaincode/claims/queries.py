@@ -58,8 +58,7 @@ class Queries:
     async def History(self, ctx: Context, claim: str) -> ClaimHistory:
         """Every change of a claim, oldest first."""
         await store.CLAIMS.require(ctx, claim, what="claim")
-        found = ctx.stub.get_state_by_partial_composite_key(store.STEPS.name, [claim])
-        return ClaimHistory(tuple([store.STEPS.open(item.value) async for item in found]))
+        return ClaimHistory(tuple(await store.STEPS.all(ctx, claim)))
 
     @query
     async def List(
