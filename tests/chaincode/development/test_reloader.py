@@ -104,7 +104,7 @@ async def connected(port: int) -> AsyncIterator[Any]:
     options = (("grpc.use_local_subchannel_pool", 1),)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         stream = chaincode_shim_pb2_grpc.ChaincodeStub(channel).Connect()
-        assert (await stream.read()).type == ChaincodeMessage.REGISTER
+        assert (await receive(stream)).type == ChaincodeMessage.REGISTER
         await stream.write(ChaincodeMessage(type=ChaincodeMessage.REGISTERED))
         await stream.write(ChaincodeMessage(type=ChaincodeMessage.READY))
         yield stream
@@ -153,7 +153,18 @@ async def invoke(stream: Any, function: str, *args: str) -> Response:
             proposal=build_signed_proposal(b"", {}),
         )
     )
-    return open_response((await stream.read()).payload)
+    return open_response((await receive(stream)).payload)
+
+
+class StreamEnded(Exception):
+    """The process went, and told so with the stream's trailers."""
+
+
+async def receive(stream: Any) -> Any:
+    message = await stream.read()
+    if message is grpc.aio.EOF:
+        raise StreamEnded
+    return message
 
 
 async def test_a_saved_file_is_served_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +268,7 @@ async def test_a_peer_that_dials_again_is_always_answered(
         streams, last = 0, b""
         while last != b"again":
             streams += 1
-            with contextlib.suppress(grpc.aio.AioRpcError):  # the old process ended
+            with contextlib.suppress(grpc.aio.AioRpcError, StreamEnded):  # the old process ended
                 async with connected(loop.port) as stream:
                     while (last := (await invoke(stream, "Greet", "x")).payload) != b"again":
                         assert last == b"hello"
