@@ -188,8 +188,10 @@ async def broadcast(channel: Any, raws: list[bytes]) -> list[str]:
     try:
         for raw in raws:
             await stream.write(raw)
-        await stream.done_writing()
-        return [describe_broadcast(raw) async for raw in stream]
+        answers: list[str] = []
+        while len(answers) < len(raws) and (found := await stream.read()) is not grpc.aio.EOF:
+            answers.append(describe_broadcast(found))
+        return answers
     finally:
         stream.cancel()
 

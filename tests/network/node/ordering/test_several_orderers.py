@@ -164,7 +164,10 @@ class TestLeaderChange:
                     ):
                         assert count_leaders(cluster) <= 1
                         await asyncio.sleep(0.01)
-                await asyncio.sleep(0.2)
+                enough = len(acknowledged) + 4
+                async with asyncio.timeout(60):
+                    while len(acknowledged) < enough:
+                        await asyncio.sleep(0.01)
             stopping = True
         await cluster.settle(cluster.chain(0).height)
         await cluster.validate()
