@@ -94,7 +94,7 @@ def build_connection_profile(surroundings: Surroundings, organization: Organizat
         "certificateAuthorities": {
             one.fqdn: {
                 "url": f"https://{one.address}",
-                "caName": one.fqdn,
+                "caName": one.organization.ca_name,
                 "tlsCACerts": {"pem": [_tls_root(surroundings, one)]},
                 "httpOptions": {"verify": True},
             }
