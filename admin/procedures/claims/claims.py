@@ -1,11 +1,11 @@
-"""Claims as an organisation files and sees them: submit one or thousands, list, show.
+"""Claims as an organisation files them: one or thousands, corrected, forwarded to the next payer.
 
 Sending is safe to repeat: a claim keeps its handle and salt (`claimcards`), and the ledger answers
 a claim that it has with how it stands.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, starmap
 from typing import Any, TypeVar
@@ -19,33 +19,27 @@ from admin.procedures.claims.preparation import (
     Prepared,
     Primary,
 )
+from admin.procedures.claims.seeing import HANDLE_LENGTH, SeenClaims
 from admin.procedures.claims.sources import ORIGINAL, VOID, ClaimSource, UnknownReferenceError
 from admin.procedures.networks.health import Committed, Health
 from chaincode import canonical
 from chaincode.claims import checks
-from chaincode.claims.details import ClaimFile
 from chaincode.claims.model import (
     Change,
     CheckResult,
     Claim,
-    ClaimHistory,
-    ClaimPage,
-    Reexamination,
-    ReexaminationPage,
     Room,
     Staged,
     Submission,
     SubmissionResult,
 )
 from chaincode.claims.states import Status
-from chaincode.table import PageRequest
 from network.client.errors import EvaluateError
 from network.client.profile import Profile, Surroundings
 from network.topology.values import Role
 
 PRE_CHECKS = 8
 """Claims whose checks run at the same time at one's own peer."""
-HANDLE_LENGTH = 32
 T = TypeVar("T")
 NOT_FOUND = 404
 
@@ -87,14 +81,12 @@ class Submitted:
         return bool(self.result.error) or self.result.status is Status.REJECTED
 
 
-class Claims:
+class Claims(SeenClaims):
     """Acts on claims in the name of one identity."""
 
     def __init__(self, surroundings: Surroundings, profile: Profile, health: Health) -> None:
+        super().__init__(profile, health)
         self._surroundings = surroundings
-        self._profile = profile
-        self._health = health
-        self._msp_id = profile.signer.msp_id
         self._preparation = Preparation(surroundings, profile, health)
 
     @property
@@ -256,19 +248,6 @@ class Claims:
                 return None
             seen = await self.get(seen.replaces)
 
-    async def reexaminations(self) -> AsyncIterator[Reexamination]:
-        """Yield the claims that one's own organisation has to look at again."""
-        bookmark = ""
-        while True:
-            page = await self._health.evaluate(
-                "claims:Reexaminations", "", PageRequest(1000, bookmark), result=ReexaminationPage
-            )
-            for one in page.waiting:
-                yield one
-            bookmark = page.bookmark
-            if not bookmark:
-                return
-
     async def _prior(self, source: ClaimSource) -> Claim:
         """The claim that a correction is of. Raises FaultError: it is none of ours."""
         remedy = "REF F8 repeats the payer's number of the claim: CLP07 of its 835, REF 1K of a 277"
@@ -302,60 +281,6 @@ class Claims:
             block_number=done.block_number if done else 0,
             seconds=done.seconds if done else 0.0,
         )
-
-    # -- seen --------------------------------------------------------
-
-    async def get(self, claim: str) -> Claim:
-        """Return a claim's public part."""
-        return await self._health.evaluate("claims:Get", claim, result=Claim)
-
-    async def history(self, claim: str) -> ClaimHistory:
-        """Return every change of a claim."""
-        return await self._health.evaluate("claims:History", claim, result=ClaimHistory)
-
-    async def details(self, claim: str) -> ClaimFile:
-        """Return a claim's private side, from a peer of one's own organisation."""
-        return await self._health.evaluate(
-            "claims:Details", claim, result=ClaimFile, organizations=(self._msp_id,)
-        )
-
-    async def listed(self, status: Status | None = None) -> AsyncIterator[Claim]:
-        """Yield the claims of one's own organisation, oldest first."""
-        bookmark = ""
-        while True:
-            wanted = "null" if status is None else canonical.encode(status)
-            page = await self._health.evaluate(
-                "claims:List",
-                "",
-                wanted,
-                PageRequest(1000, bookmark),
-                result=ClaimPage,
-            )
-            for claim in page.claims:
-                yield claim
-            bookmark = page.bookmark
-            if not bookmark:
-                return
-
-    async def resolve(self, claim: str) -> Claim:
-        """Return the claim, from any unique beginning of its handle among one's own claims.
-
-        Raises FaultError: none or several begin so.
-        """
-        if len(claim) >= HANDLE_LENGTH:
-            return await self.get(claim)
-        found = [one async for one in self.listed() if one.claim.startswith(claim)]
-        if not found:
-            raise input_error(
-                f"no claim of {self._profile.organization.name} begins with {claim!r}",
-                "see which there are: medfabric claim list",
-            )
-        if len(found) > 1:
-            raise input_error(
-                f"{len(found)} claims of {self._profile.organization.name} begin with {claim!r}",
-                "write more of the handle; see: medfabric claim list",
-            )
-        return found[0]
 
     # -- sent --------------------------------------------------------
 
