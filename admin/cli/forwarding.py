@@ -233,6 +233,8 @@ def _open_target(
 
     if key and not cert:
         raise input_error("--key without --cert", "name the certificate that the key is of", key)
+    if cert and not key and b"PRIVATE KEY" not in Path(cert).read_bytes():
+        raise input_error("the file holds no key", "name the key's file with --key", cert)
     if cert:
         _require_private(Path(key or cert), "the key")
     options = TargetOptions(ca, allow_private, timeout, client_certificate=cert, client_key=key)
