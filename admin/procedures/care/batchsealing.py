@@ -78,7 +78,11 @@ class SealingPlace:
 
 def choose_jobs(entries: int) -> int:
     """Return in how many processes so many entries are best sealed."""
-    return len(os.sched_getaffinity(0)) if entries >= WORTHWHILE else 1
+    if entries < WORTHWHILE:
+        return 1
+    if hasattr(os, "sched_getaffinity"):  # not everywhere; where it is, it knows of cgroups' sets
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def cut_portions(entries: Iterator[tuple[BatchEntry, str]]) -> Iterator[Portion]:
