@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-PER_TURN = 32
+PER_TURN = 40
 """Calls that begin in one turn: fewer keep more nodes at work, and cost each of them more."""
 
 
