@@ -22,8 +22,6 @@ from admin.x12.reading import ClaimReader
 from admin.x12.segments import Segment, read_segments
 
 CLAIM_FUNCTION, CLAIM_KIND = "HC", "837"
-HELD = 2_000
-"""Claims that are held in memory after a file was judged; of more, none is."""
 MAX_OF_SET = 100
 """Problems that are told of one set; who has more has another fault."""
 MAX_NOTES = 20
@@ -60,10 +58,10 @@ class Intake837:
 
 def read_837(raw: bytes) -> Intake837:
     """The claims of a file in memory, with everything that is wrong with it."""
-    return judge_837(io.BytesIO(raw))
+    return judge_837(io.BytesIO(raw), hold=len(raw))
 
 
-def judge_837(stream: BinaryIO, *, hold: int = HELD) -> Intake837:
+def judge_837(stream: BinaryIO, *, hold: int) -> Intake837:
     """What a file holds, with everything that is wrong with it. Raises nothing for bad data."""
     judge = _Judge(hold)
     for item in read_segments(stream):

@@ -2,7 +2,7 @@
 
 A file holds one FHIR Claim, a Bundle with Claims, a Claim a line (NDJSON), or X12 837s. All of them
 are read and validated before any is sent, so that a mistake in the last line leaves nothing
-half-sent. Of an 837 with more claims than are held (`admin.x12.intake.HELD`) none is: it is read
+half-sent. Of an 837 with more claims than are held (`HELD`) none is: it is read
 again as its claims are sent.
 """
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from admin.x12.intake import Intake837
 
 MAX_PROBLEMS = 20
+HELD = 2_000
+"""Claims of an 837 that are held in memory after it was judged; of more, none is."""
 _LINES = (".ndjson", ".jsonl")
 _HEAD = 256
 
@@ -120,11 +122,13 @@ def read_claim_files(
     *,
     skip_faulty: bool = False,
     seen: "Callable[[str, Intake837], None] | None" = None,
+    hold: int = HELD,
 ) -> ClaimFiles:
     """Return the Claims of all files, valid R4; `-` is standard input, patterns are expanded.
 
     `seen` is told of each X12 file before anything is refused; with `skip_faulty` its faulty
-    transaction sets are left out, and the good ones taken.
+    transaction sets are left out, and the good ones taken. Of an 837 with more claims than `hold`
+    none is kept in memory.
 
     Raises FaultError: the first problem, with the others in its details.
     """
@@ -136,7 +140,7 @@ def read_claim_files(
         with source.open() as stream:
             known = is_x12(stream.read(_HEAD))
         if known:
-            intake = _collect_x12(source, found, skip_faulty=skip_faulty)
+            intake = _collect_x12(source, found, skip_faulty=skip_faulty, hold=hold)
             if seen is not None:
                 seen(source.name, intake)
         elif _is_lines(given := source.read()):
@@ -193,11 +197,13 @@ def _collect(source: SourceFile, line: int | None, problems: list[FaultError]) -
     ]
 
 
-def _collect_x12(source: _Source, found: _Collected, *, skip_faulty: bool) -> "Intake837":
+def _collect_x12(
+    source: _Source, found: _Collected, *, skip_faulty: bool, hold: int
+) -> "Intake837":
     from admin.x12.intake import judge_837
 
     with source.open() as stream:
-        intake = judge_837(stream)
+        intake = judge_837(stream, hold=hold)
     found.files.add(_X12Claims(source, intake))
     if not (skip_faulty and intake.count):
         found.problems += (

@@ -36,13 +36,13 @@ def peak(claims: int) -> int:
 
 
 def test_memory_does_not_grow_with_the_file() -> None:
-    judge_837(stream(1))  # the guide is loaded once
+    judge_837(stream(1), hold=1)  # the guide is loaded once
     few = peak(FEW)
     assert peak(MANY) - few < MOST
 
 
 def test_what_was_held_and_what_is_read_again_are_the_same_claims() -> None:
-    held = judge_837(stream(12)).taken
+    held = judge_837(stream(12), hold=12).taken
     again = tuple(take_837(stream(12), frozenset()))
     assert held == again
     assert len({claim.told.number for claim in held}) == 12

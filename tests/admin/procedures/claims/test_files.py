@@ -11,6 +11,7 @@ from admin.errors import ExitCode, FaultError
 from admin.fhir.reading import SourceFile
 from admin.procedures.claims.files import read_claim_files
 from admin.procedures.claims.sources import ClaimSource, Naming, read_details, read_handles
+from tests.admin.x12.long837 import segments
 from tests.journeys.care import DATA
 
 CLAIM = DATA / "amelia-hart.claim.json"
@@ -151,3 +152,15 @@ def test_the_element_is_named_without_its_value() -> None:
 def test_a_map_of_handles_is_refused_if_it_is_none(raw: bytes) -> None:
     with pytest.raises(FaultError):
         read_handles(SourceFile("h.json", raw))
+
+
+def test_a_long_837_is_read_again_and_gives_the_same_claims(tmp_path: Path) -> None:
+    file = tmp_path / "long.837"
+    file.write_bytes(b"".join(segments(5)))
+    held, again = read_claim_files([str(file)]), read_claim_files([str(file)], hold=2)
+    assert len(held) == len(again) == 5
+    assert list(again) == list(held) == list(again)
+    file.write_bytes(b"".join(segments(6)))
+    assert len(list(held)) == 5
+    with pytest.raises(FaultError, match="the file changed"):
+        list(again)
