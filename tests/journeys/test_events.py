@@ -39,7 +39,7 @@ def wait_until(out: Path, count: int) -> list[dict[str, object]]:
     """The events in a follower's output, once there are so many."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        lines = out.read_text().splitlines()
+        lines = out.read_text().rpartition("\n")[0].splitlines()  # whole ones
         if len(lines) >= count:
             return [json.loads(line)["result"] for line in lines]
         time.sleep(0.1)
