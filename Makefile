@@ -6,6 +6,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST_ARGS ?=
+# Processes that run the tests beside each other, a file in one of them; 0 runs them in one process.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help dev demo demo-clean test conformance crash fuzz growth lint fix protos protos-check schema schema-check events phi-search clean python-check
@@ -36,7 +38,7 @@ demo-clean: $(STAMP) ## Take the demo's network down and delete it
 	$(BIN)/python -m admin.demo --clean
 
 test: $(STAMP) ## Run every test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 conformance: $(STAMP) ## Run the tests beside Fabric's own programs (FABRIC_BIN), at full length
 	CONFORMANCE_TRANSACTIONS=10000 $(BIN)/python -m pytest -s tests/conformance $(PYTEST_ARGS)
