@@ -24,6 +24,7 @@ from network.client.package import Connection, build_service_package
 from network.client.peer import PeerClient
 from network.rules.lifecycle.package import compute_package_id
 from tests.conformance.real_fabric import Organization, RealFabric
+from tests.conformance.samples_network import wait_until_served
 from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +61,7 @@ def package(fabric: RealFabric) -> Iterator[bytes]:
         },
         stderr=subprocess.DEVNULL,
     )
+    wait_until_served(address, server)
     yield built
     server.terminate()
     server.wait(20)

@@ -21,6 +21,8 @@ from fabric_protos.orderer import ab_pb2
 
 from network.rules.blocks.block import header_hash, open_block
 from network.rules.channel.config import ChannelConfig
+from network.rules.channel.spec import FABRIC_CAPABILITIES
+from tests.conformance.real_fabric import choose_capabilities
 from tests.fabric_binaries import fabric_binary, run_fabric
 from tests.network.consortium import CHANNEL, Consortium, Org, build_message
 from tests.network.updates import build_update, set_batch_size
@@ -31,12 +33,12 @@ POLICY = "OR('Org1MSP.member')"
 
 
 def test_it_joins_and_takes_every_block(tmp_path: Path) -> None:
-    fabric_binary("peer")
+    capabilities = FABRIC_CAPABILITIES[choose_capabilities(fabric_binary("peer").parent)]
     orderer_port, peer_port, *ports = free_ports(5)
     consortium = Consortium(address=f"127.0.0.1:{orderer_port}")
     # One peer's endorsement is enough to define a chaincode.
     policies = {"LifecycleEndorsement": "ANY Endorsement"}
-    genesis = consortium.build_genesis(application_policies=policies)
+    genesis = consortium.build_genesis(application_policies=policies, capabilities=capabilities)
     site = Site(tmp_path, consortium, orderer_port, peer_port, tuple(ports))
     site.write_peer()
     (tmp_path / "genesis.block").write_bytes(genesis.SerializeToString())
