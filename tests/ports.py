@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator
 from functools import cache
 from itertools import cycle
+from zlib import crc32
 
 FIRST, LAST = 27_000, 32_700
 SHARES = 4
@@ -19,8 +20,11 @@ STEP = 4  # topologies derive others: an organisation's chaincode port is 1 abov
 
 
 def get_share() -> int:
-    """The number, below SHARES, of this process among those that run tests together."""
-    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % SHARES
+    """The number, below SHARES, of this process: another for each that runs tests of one run, and
+    as a rule for runs beside each other on one machine."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return (crc32(run.encode()) + int(worker)) % SHARES
 
 
 def free_port() -> int:

@@ -148,6 +148,6 @@ def _bases() -> Iterator[int]:
     """First ports of networks: another for each, and others than processes beside this one."""
     size = (LAST_BASE - FIRST_BASE) // SHARES
     first = FIRST_BASE + get_share() * size
-    bases = [base + random.randrange(10) for base in range(first, first + size, SPAN)]
+    bases = [base + random.randrange(SPAN // 2) for base in range(first, first + size, SPAN)]
     random.shuffle(bases)
     return cycle(bases)
