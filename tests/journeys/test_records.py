@@ -1,5 +1,6 @@
 """A record's way from a hospital's file to a clinic's screen, and every way it is refused."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from admin.procedures.care.proofs import NotShown, read_proof, verify_record
+from admin.procedures.care.proofs import NotShown, RecordProof, read_proof, verify_record
 from network.rules.blocks.block import open_block
 from network.rules.channel.config import ChannelConfig
 from tests.journeys.care import Care
@@ -141,6 +142,11 @@ def test_a_proof_with_any_field_changed_shows_nothing(
     trusted = ChannelConfig.from_block(open_block((people.folder / TRUST).read_bytes()))
     block = open_block((people.folder / "f.block").read_bytes())
 
+    def read(proof: object) -> RecordProof | None:
+        with contextlib.suppress(NotShown):
+            return read_proof(json.dumps(proof).encode())
+        return None
+
     def verify(proof: object) -> None:
         with opened.open("rb") as content:
             verify_record(content, read_proof(json.dumps(proof).encode()), block, trusted)
@@ -149,6 +155,8 @@ def test_a_proof_with_any_field_changed_shows_nothing(
     verify(whole)
     changed = 0
     for spoiled in spoil(whole):
+        if read(spoiled) == read(whole):
+            continue  # what was left out is what its absence means: version 1, no classes
         with pytest.raises(NotShown):
             verify(spoiled)
         changed += 1
