@@ -129,6 +129,9 @@ def _is_canonically(raw: bytes, salt: bytes, expected: bytes) -> bool:
 
 def _find_record(values: tuple[bytes, ...], proof: RecordProof) -> Record:
     if proof.membership is not None:
+        anchor = proof.membership.anchor
+        if (anchor.record, anchor.version) != (proof.record, proof.version):
+            raise NotShown("the proof is of another record version than its place in the batch")
         return _record_of_batch(values, proof.membership)
     for value in values:
         try:
