@@ -1,11 +1,14 @@
 """`medfabric chaincode dev`: save the file, the next transaction runs the new code."""
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from admin.cli.frame import Command, Context, with_context
+from admin.errors import input_error
 from admin.output import to_plain
 
 if TYPE_CHECKING:
@@ -68,6 +71,7 @@ def dev(
     def note(text: str) -> None:
         context.output.note(text)
 
+    _validate_place(place)
     engine = open_engine(context.surroundings)
     context.run(
         develop(
@@ -80,3 +84,15 @@ def dev(
             note=note,
         )
     )
+
+
+def _validate_place(place: str) -> None:
+    """There is such a module; whether it can be loaded shows when it is, and may change."""
+    from importlib.machinery import PathFinder
+
+    package = place.partition(":")[0].partition(".")[0]
+    if PathFinder.find_spec(package, [os.getcwd(), *sys.path]) is None:
+        raise input_error(
+            f"there is no Python module {package!r} here",
+            "name MODULE:NAME as Python finds it from this folder, such as devices:chaincode",
+        )
