@@ -44,7 +44,7 @@ from fabric_protos.peer import peer_pb2_grpc, proposal_pb2, proposal_response_pb
 from network.rules.identity.identity import Signer, signer_from_pem
 from network.rules.proposal import build_proposal
 from tests.conformance.network_description import describe_channel, describe_crypto
-from tests.ports import free_ports as free_ports
+from tests.ports import free_ports
 
 CHANNEL = "care"
 READY_SECONDS = 60.0

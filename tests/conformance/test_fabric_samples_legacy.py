@@ -25,7 +25,6 @@ from admin.procedures.networks.enrolment import open_ca
 from network.client.errors import ClientError
 from network.client.profile import OPERATOR, load_surroundings
 from network.rules.identity.enrollment import Attribute
-from tests.conformance.real_fabric import free_ports
 from tests.conformance.samples_network import (
     CHANNEL,
     ORGANIZATIONS,
@@ -34,6 +33,7 @@ from tests.conformance.samples_network import (
     wait_until_served,
 )
 from tests.conformance.samples_programs import build, find_samples, linked
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.network
 
