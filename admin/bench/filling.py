@@ -31,8 +31,6 @@ from network.rules.transaction import build_response_payload, build_transaction_
 Write = tuple[str, bytes]
 """A key of the chaincode's public state, and its value."""
 
-TRIMMED_EVERY = 64
-
 
 class FillingError(Exception):
     """A block that was built here was not found valid; the text has the codes."""

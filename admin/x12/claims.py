@@ -24,7 +24,6 @@ from chaincode.claims.fhir import AUTHORIZATION_URL, NPI_SYSTEM
 
 PAYER_SYSTEM = "urn:medfabric:x12:payer"
 NUMBER_SYSTEM = "urn:medfabric:x12:clm01"
-FREQUENCY_SYSTEM = "urn:medfabric:x12:clm05-3"
 BILL_SYSTEM = "urn:medfabric:x12:clm05-1"
 CODING = "http://terminology.hl7.org/CodeSystem/"
 PLACE = "https://www.cms.gov/Medicare/Coding/place-of-service-codes/Place_of_Service_Code_Set"

@@ -113,11 +113,6 @@ def money(cents: int) -> str:
     return f"{sign}{text}"
 
 
-def day(value: datetime) -> str:
-    """CCYYMMDD."""
-    return f"{value:%Y%m%d}"
-
-
 def _text(rows: Iterable[Row]) -> str:
     return "".join(f"{_line(row)}{MARKS.terminator}\n" for row in rows)
 

@@ -27,7 +27,6 @@ from chaincode.errors import InvalidArgument
 CARIN_ADJUDICATION = "http://hl7.org/fhir/us/carin-bb/CodeSystem/C4BBAdjudication"
 PAYEE_TYPE = "http://terminology.hl7.org/CodeSystem/payeetype"
 RELATED_CLAIM = "http://terminology.hl7.org/CodeSystem/ex-relatedclaimrelationship"
-PROCESS_PRIORITY = "http://terminology.hl7.org/CodeSystem/processpriority"
 PLACE = "https://www.cms.gov/Medicare/Coding/place-of-service-codes/Place_of_Service_Code_Set"
 REVENUE = "https://www.nubc.org/CodeSystem/RevenueCodes"
 PROCEDURES = "https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"

@@ -292,14 +292,6 @@ class SqliteSnapshot:
         found = self._one("SELECT 1 FROM transactions WHERE tx_id = ? LIMIT 1", (tx_id,))
         return found is not None
 
-    def find_private_key(self, namespace: str, collection: str, key_hash: bytes) -> str | None:
-        """Return the plain key that this peer holds for a hash, or None."""
-        row = self._one(
-            "SELECT key FROM private WHERE namespace = ? AND collection = ? AND key_hash = ?",
-            (namespace, collection, key_hash),
-        )
-        return bytes(row[0]).decode() if row else None
-
     def close(self) -> None:
         """Release the view; a second call does nothing."""
         if self._open:
