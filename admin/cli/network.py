@@ -1,6 +1,9 @@
 """`medfabric network`: bring a network up, look after it, take it down."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +17,9 @@ from admin.cli.frame import (
 )
 from admin.errors import ExitCode, input_error
 from admin.output import Output
+
+if TYPE_CHECKING:
+    from network.engines.engine import Engine
 
 READY = 60.0  # seconds that nodes get to come up
 
@@ -77,6 +83,7 @@ def up(context: Context, timeout: float | None, dry_run: bool) -> None:
     """Bring the network up: keys, nodes, channels, chaincodes.
 
     Can be run again at any time: it goes on where it stopped and does nothing where all is done.
+    Channels that are there stay as they are: 'plan' tells what differs, 'apply' changes it.
     Addresses in use are found before anything is written.
     """
     from admin.procedures.networks.bootstrap import Bootstrapped, bootstrap
@@ -102,6 +109,19 @@ def up(context: Context, timeout: float | None, dry_run: bool) -> None:
             output.line(f"  chaincode {one.chaincode} {one.version}, sequence {one.sequence}")
 
     output.result(done, show)
+    if not done.joined:
+        _note_differences(context, engine)
+
+
+def _note_differences(context: Context, engine: Engine) -> None:
+    """`up` changes no channel that is there: say so where the network file asks for it."""
+    from admin.procedures.networks.planning import plan_network
+
+    found = context.run(plan_network(engine))
+    if found.refusals or any(step.kind == "config" for step in found.steps):
+        context.output.note(
+            "channels differ from the network file; see what would change: medfabric network plan"
+        )
 
 
 @group.command(examples=["medfabric network down", "medfabric network down --wipe --yes"])

@@ -94,7 +94,9 @@ def test_a_setting_goes_from_proposal_to_block(care: Care) -> None:
     assert "The channel has changed since this was proposed" in again.err
     plan = care.run("network", "plan", code=DIFFERENT)
     assert plan.out == "care: cut blocks at 500 transactions, 2097152 bytes or 0.5 s"
+    assert "medfabric network plan" in care.run("network", "up").err
     care.run("network", "apply")
+    assert "medfabric network plan" not in care.run("network", "up").err
     assert care.result("channel", "show")["maxMessages"] == 500
 
 
