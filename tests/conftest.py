@@ -1,5 +1,6 @@
 """Fixtures that several rooms share: one running consortium, and its people."""
 
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ from tests.journeys.care import Care, running, write_network
 # A test that is slow on a busy machine is not wrong: only its answer counts.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+# A shell's background job ignores Ctrl-C, and so would every program that the tests start and
+# interrupt: what is ignored here is ignored there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
