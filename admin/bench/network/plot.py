@@ -8,8 +8,8 @@ from xml.sax.saxutils import escape
 
 from admin.bench.network.course import Point
 
-WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 150, 40, 50
+WIDTH, HEIGHT = 760, 420
+LEFT, RIGHT, TOP, BOTTOM = 70, 190, 40, 50
 COLOURS = ("#1b6ca8", "#c1440e", "#3a7d44", "#6f4e9c")
 _Scale = Callable[[float], float]
 
