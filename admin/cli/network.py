@@ -15,7 +15,7 @@ from admin.cli.frame import (
     with_context,
     yes_option,
 )
-from admin.errors import ExitCode, input_error
+from admin.errors import ExitCode, FaultError, input_error
 from admin.output import Output
 
 if TYPE_CHECKING:
@@ -116,8 +116,12 @@ def up(context: Context, timeout: float | None, dry_run: bool) -> None:
 def _note_differences(context: Context, engine: Engine) -> None:
     """`up` changes no channel that is there: say so where the network file asks for it."""
     from admin.procedures.networks.planning import plan_network
+    from network.client.errors import ClientError
 
-    found = context.run(plan_network(engine))
+    try:
+        found = context.run(plan_network(engine))
+    except (ClientError, FaultError):  # what runs has just begun; `plan` will tell
+        return
     if found.refusals or any(step.kind == "config" for step in found.steps):
         context.output.note(
             "channels differ from the network file; see what would change: medfabric network plan"
