@@ -190,7 +190,7 @@ def test_asset_transfer_private_data(
     application: str, samples: Path, network: SamplesNetwork
 ) -> None:
     folder = samples / "asset-transfer-private-data" / application
-    printed = network.run(folder, *command(folder))
+    printed = run_at_even_peers(network, folder)
     for step in (
         "Attempt TransferAsset without prior AgreeToTransfer",
         "Submit Transaction: AgreeToTransfer",
@@ -199,6 +199,18 @@ def test_asset_transfer_private_data(
     ):
         assert step in printed
     assert printed.count("*** Received expected error") == 2
+
+
+def run_at_even_peers(network: SamplesNetwork, folder: Path) -> str:
+    """What a sample printed that waits for one organisation's peer and reads at the other's.
+
+    Where that one is the slower, it ends with what is not there yet, on Fabric's peers as on ours;
+    it makes assets of its own each time, so that it can be run again.
+    """
+    for _ in range(4):
+        with contextlib.suppress(AssertionError):
+            return network.run(folder, *command(folder))
+    return network.run(folder, *command(folder))
 
 
 def test_the_trader_of_the_full_stack_guide(samples: Path, network: SamplesNetwork) -> None:
