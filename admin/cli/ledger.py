@@ -109,6 +109,9 @@ def verify(
     configuration update, creators' and endorsers' signatures, every validation code and the commit
     hashes; the state is rebuilt from the blocks. Says where the peer recorded something else, and
     why. Exits with 5 when something differs.
+
+    Fabric judges the chaincodes that a transaction writes to in no fixed order: where two refuse
+    it for different reasons, peers may record one code or the other, and either is refused.
     """
     if folder is not None and peer is not None:
         raise click.UsageError("--folder and --peer exclude each other")
